@@ -9,7 +9,7 @@ import pytest
 
 import ntkjax
 from ntkjax import compute_cntk, compute_ntk_relu, stax
-from reference_loops import cntk_gap, ntk_relu
+from tests.paper.reference_loops import cntk_gap, ntk_relu
 
 # Relative to the largest entry of the kernel: rounding of the recursion, with a margin of ten.
 TOLERANCE = {np.float64: 1e-12, np.float32: 5e-6}
@@ -62,9 +62,7 @@ def test_ntk_relu_is_the_loop(depth, dtype):
 )
 def test_cntk_is_the_loop(shape, depth, filter_size, dtype):
     images1, images2 = pictures(dtype, shape)
-    expected = cntk_gap(
-        images1.astype(np.float64), images2.astype(np.float64), depth, filter_size
-    )
+    expected = cntk_gap(images1.astype(np.float64), images2.astype(np.float64), depth, filter_size)
     assert_kernels_close(compute_cntk(images1, images2, depth, filter_size), expected, dtype)
 
 

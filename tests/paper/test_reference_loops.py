@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from reference_loops import cntk_gap, ntk_relu, relu_expectations
+from tests.paper.reference_loops import cntk_gap, ntk_relu, relu_expectations
 
 
 @pytest.mark.parametrize(
@@ -20,9 +20,7 @@ def test_expectations_are_the_gaussian_integrals(var1, cov, var2):
     mean_squared_radius = 2.0
     product = mean_squared_radius * np.mean(np.maximum(u, 0) * np.maximum(v, 0))
     derivative = np.mean((u > 0) & (v > 0))
-    np.testing.assert_allclose(
-        relu_expectations(var1, cov, var2), (product, derivative), rtol=1e-5
-    )
+    np.testing.assert_allclose(relu_expectations(var1, cov, var2), (product, derivative), rtol=1e-5)
 
 
 def test_one_hidden_layer_by_hand():
