@@ -1,0 +1,98 @@
+# The only tools needed beforehand are make and Python 3.11 or newer. Everything else goes into .venv,
+# in the versions of requirements.lock, and a second run installs nothing again.
+
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+
+# bash, for `pipefail`: a failed pip must fail the step although its output goes through awk.
+SHELL := bash
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Of pip's output, one line a package, so that a slow connection shows where it is.
+PROGRESS := awk '/^(Collecting|Obtaining)/ { printf "      %2d %s\n", ++n, $$2; fflush() } \
+	/^Installing collected/ { printf "      unpacking them\n"; fflush() }'
+# The lock holds the build tool too, so nothing is built with an unlocked one.
+INSTALL = set -o pipefail; $(BIN)/python -m pip install --progress-bar off \
+	--constraint requirements.lock --no-build-isolation
+# Each of the test processes gets one thread: more only wait for each other.
+ONE_THREAD := NPROC=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: help demo test check format floor lock clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help: ## show this list
+	@echo "usage: make TARGET [PYTHON=python3] [WORKERS=2]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(STAMPS)/demo ## install what is needed, then compare kernels and networks on handwritten digits
+	@echo "[3/3] running examples/digits.py"
+	@$(BIN)/python examples/digits.py $(ARGS)
+
+test: $(STAMPS)/test ## install what is needed, then run the tests and the examples of the documentation
+	@echo "[3/3] running the tests in $(WORKERS) processes"
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: $(STAMPS)/check ## install what is needed, then check style, format and types
+	@echo "[3/5] ruff: style"
+	@$(BIN)/ruff check .
+	@echo "[4/5] ruff: format (make format mends it)"
+	@$(BIN)/ruff format --check .
+	@echo "[5/5] pyright: types"
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+format: $(STAMPS)/check ## lay out the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+floor: ## run the tests on the oldest dependencies that pyproject.toml allows
+	@echo "[1/2] installing the oldest dependencies into $(VENV)-floor"
+	@$(PYTHON) -m venv --clear $(VENV)-floor
+	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+		| sed 's/>=/==/' > $(VENV)-floor/constraints.txt
+	@cat $(VENV)-floor/constraints.txt
+	@$(VENV)-floor/bin/python -m pip install --quiet --constraint $(VENV)-floor/constraints.txt -e '.[test]'
+	@echo "[2/2] running the tests in $(WORKERS) processes"
+	@$(ONE_THREAD) $(VENV)-floor/bin/python -m pytest -n $(WORKERS) $(ARGS)
+
+lock: ## choose the newest versions again and write requirements.lock
+	@echo "[1/2] installing the newest versions into $(VENV)-lock"
+	@$(PYTHON) -m venv --clear $(VENV)-lock
+	@$(VENV)-lock/bin/python -m pip install --quiet --upgrade setuptools -e '.[demo,test,check]'
+	@echo "[2/2] writing requirements.lock"
+	@{ echo "# Written by make lock. Install it with make demo, make test or make check."; \
+		$(VENV)-lock/bin/python -m pip freeze --all --exclude pip --exclude ntkjax; } > requirements.lock
+
+clean: ## remove what these commands installed
+	rm -rf $(VENV) $(VENV)-floor $(VENV)-lock
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "ntkjax needs Python 3.11 or newer, and $(PYTHON) is" \
+			"$$($(PYTHON) --version 2>&1 || true). Name a newer one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "[1/3] making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS)
+	@touch $@
+
+$(STAMPS)/build: $(STAMPS)/venv requirements.lock
+	@$(BIN)/python -m pip install --quiet --constraint requirements.lock setuptools
+	@touch $@
+
+$(STAMPS)/demo: $(STAMPS)/build pyproject.toml
+	@echo "[2/3] installing ntkjax and what the demo needs (a minute or two the first time)"
+	@$(INSTALL) --editable '.[demo]' | $(PROGRESS)
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/build pyproject.toml
+	@echo "[2/3] installing ntkjax and what the tests need (a minute or two the first time)"
+	@$(INSTALL) --editable '.[test]' | $(PROGRESS)
+	@touch $@
+
+# The examples are checked too, so what they import must be there.
+$(STAMPS)/check: $(STAMPS)/build pyproject.toml
+	@echo "[2/5] installing ntkjax, ruff and pyright (a minute or two the first time)"
+	@$(INSTALL) --editable '.[demo,check]' | $(PROGRESS)
+	@touch $@
