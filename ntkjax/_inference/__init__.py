@@ -1,0 +1,1 @@
+"""Solves, Gaussian process posteriors and gradient flow, from kernel matrices alone."""

@@ -1,0 +1,68 @@
+"""Gradient flow of a linear model on the mean squared error, in the eigenbasis of its kernel.
+
+Outputs f on the training points obey df/dt = -K (f - y), so after a scaled time s
+f(s) = exp(-s K) f(0) + (1 - exp(-s K)) y (Lee et al. 2019, arXiv 1902.06720, section 2.2).
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ntkjax._inference.concrete import is_concrete
+from ntkjax._inference.symmetric import Regularizer, highest, not_positive_definite
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues `(n,)` and eigenvectors, the columns of `(n, n)`, of a symmetric matrix."""
+
+    values: Array
+    vectors: Array
+
+
+def spectrum(matrix: Array, name: str, regularizer: Regularizer) -> Spectrum:
+    """Eigendecomposition of a positive semi-definite matrix.
+
+    Eigenvalues that are negative by no more than rounding become zero; a concrete matrix with
+    others raises ValueError, since the flow of that mode would grow without bound.
+    """
+    values, vectors = jnp.linalg.eigh(matrix, symmetrize_input=False)
+    if is_concrete(values):
+        low, high = float(np.asarray(values)[0]), float(np.max(np.abs(np.asarray(values))))
+        if not low >= -10 * float(jnp.finfo(matrix.dtype).eps) * len(values) * high:
+            raise not_positive_definite(matrix, name, regularizer)
+    return Spectrum(jnp.maximum(values, 0), vectors)
+
+
+def check_converges(modes: Spectrum, matrix: Array, name: str, regularizer: Regularizer) -> None:
+    """Raises ValueError where a concrete matrix has a mode that never settles."""
+    if is_concrete(modes):
+        values = np.asarray(modes.values)
+        if not values[0] > float(jnp.finfo(matrix.dtype).eps) * values[-1]:
+            raise not_positive_definite(matrix, name, regularizer)
+
+
+def decay(values: Array, s: Array) -> Array:
+    """exp(-s value): what is left of the initial outputs in each mode."""
+    # At infinite time a mode of eigenvalue zero still stands where it was.
+    still = values == 0
+    return jnp.where(still, 1.0, jnp.exp(-s * jnp.where(still, 1.0, values)))
+
+
+def learned(values: Array, s: Array) -> Array:
+    """1 - exp(-s value): the share of the targets that each mode has learned."""
+    still = values == 0
+    return jnp.where(still, 0.0, -jnp.expm1(-s * jnp.where(still, 1.0, values)))
+
+
+def response(values: Array, s: Array) -> Array:
+    """(1 - exp(-s value)) / value: what a unit of target adds to the weights of each mode."""
+    still = values == 0
+    safe = jnp.where(still, 1.0, values)
+    return jnp.where(still, s, -jnp.expm1(-s * safe) / safe)
+
+
+def apply(modes: Array, vectors: Array, right: Array) -> Array:
+    """V diag(modes) Vᵀ right."""
+    return highest(vectors, modes[:, None] * highest(vectors.T, right))

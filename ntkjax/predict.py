@@ -1,0 +1,7 @@
+"""Predictions of infinitely wide networks: Gaussian processes and training by gradient descent."""
+
+from ntkjax._inference.gaussian import Gaussian
+from ntkjax._inference.gp_inference import gp_inference
+from ntkjax._inference.mse_ensemble import gradient_descent_mse_ensemble
+
+__all__ = ["Gaussian", "gp_inference", "gradient_descent_mse_ensemble"]
