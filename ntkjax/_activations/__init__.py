@@ -1,0 +1,1 @@
+"""Dual activations: one file a family, pointwise maths with its source."""

@@ -1,0 +1,1 @@
+"""The kernel floor: how kernels are stored, planned and computed."""

@@ -1,0 +1,207 @@
+"""Networks as graphs: the layers' combinators, spelled out as a list of operations.
+
+`serial` and `parallel` nest; the engine wants a list in which every operation names its inputs. A
+value is a node of the graph, or a tuple of values (the branches between FanOut and FanIn).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from ntkjax._kernel.operation import LayerError, Operation, operation, static
+from ntkjax._kernel.signal import Signal
+
+Value = Any  # int | tuple["Value", ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One operation in its network; inputs of the network have none."""
+
+    operation: Operation | None
+    inputs: tuple[int, ...]
+    signal: Signal
+    place: str
+
+
+@dataclasses.dataclass
+class Graph:
+    """The operations of a network in the order of computation."""
+
+    nodes: list[Node] = dataclasses.field(default_factory=list)
+    #: Inputs whose axes no layer has named yet.
+    unnamed: set[int] = dataclasses.field(default_factory=set)
+
+    def add_input(self, signal: Signal, *, named: bool) -> int:
+        """A new input of the network; the first layer on top of it names its axes, if not `named`."""
+        index = len(self.nodes)
+        self.nodes.append(Node(None, (), signal, f"input {index}"))
+        if not named:
+            self.unnamed.add(index)
+        return index
+
+    def name_axes(self, index: int, batch_axis: int, channel_axis: int | None, place: str) -> None:
+        """Check which axes a layer takes for batch and channels, or say so for an input."""
+        signal = self.nodes[index].signal
+        ndim = len(signal.shape1)
+        if not all(a is None or -ndim <= a < ndim for a in (batch_axis, channel_axis)):
+            raise LayerError(
+                f"{place}: batch_axis={batch_axis}, channel_axis={channel_axis} are no axes of its "
+                f"input of shape {signal.shape1}; they must lie in [-{ndim}, {ndim})."
+            )
+        batch = batch_axis % ndim
+        if index in self.unnamed:
+            others = [axis for axis in range(ndim) if axis != batch]
+            channel = others[-1] if channel_axis is None else channel_axis % ndim
+            named = dataclasses.replace(signal, batch_axis=batch, channel_axis=channel)
+            self.nodes[index] = dataclasses.replace(self.nodes[index], signal=named)
+            self.unnamed.discard(index)
+            signal = named
+        channel = signal.channel_axis if channel_axis is None else channel_axis % ndim
+        if (batch, channel) != (signal.batch_axis, signal.channel_axis) or batch == channel:
+            raise LayerError(
+                f"{place}: takes batch_axis={batch}, channel_axis={channel}, but its input of "
+                f"shape {signal.shape1} has {signal.layout}; give every layer the same axes."
+            )
+
+    def add(self, operation: Operation, inputs: tuple[int, ...], place: str) -> int:
+        """A new node, after checking that its operation takes its inputs."""
+        signals = tuple(self.nodes[i].signal for i in inputs)
+        # Two operations of one layer share its place; the index tells its weights from others'.
+        source = f"{place} [{len(self.nodes)}]"
+        with at_place(place):
+            signal = operation.infer(signals, source)
+        self.nodes.append(Node(operation, inputs, signal, place))
+        return len(self.nodes) - 1
+
+
+class at_place:  # noqa: N801 - reads as a phrase where it is used
+    """Say in which layer, and where, an error arose."""
+
+    def __init__(self, place: str):
+        self.place = place
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, LayerError) and not getattr(error, "placed", False):
+            placed = LayerError(f"{self.place}: {error}")
+            placed.placed = True  # type: ignore[attr-defined]
+            raise placed from None
+
+
+class Structure:
+    """What arranges operations: its `build` adds them to a graph and returns the output value."""
+
+    def build(self, graph: Graph, value: Value, place: str) -> Value:
+        """Add this part of the network on top of `value`."""
+        raise NotImplementedError
+
+
+Part = Operation | Structure
+
+
+def build(part: Part, graph: Graph, value: Value, place: str) -> Value:
+    """Add a part of a network, an operation or a structure, on top of `value`."""
+    if isinstance(part, Structure):
+        return part.build(graph, value, place)
+    return graph.add(part, (single(value, place),), place)
+
+
+def single(value: Value, place: str) -> int:
+    """The one node that a layer takes; branches must be joined first."""
+    if isinstance(value, tuple):
+        raise LayerError(
+            f"{place}: takes one input, but a list of {len(value)} came; use parallel to give each "
+            "its own layers, or FanInSum to join them."
+        )
+    return value
+
+
+@operation
+class Named(Structure):
+    """The operations of one public layer, under its name."""
+
+    parts: tuple[Part, ...]
+    name: str = static()
+    #: Which axes of its input the layer takes for batch and channels (None: any).
+    axes: tuple[int, int | None] | None = static(default=None)
+
+    def build(self, graph: Graph, value: Value, place: str) -> Value:
+        place = f"{self.name} at {place}"
+        if self.axes is not None:
+            graph.name_axes(single(value, place), *self.axes, place)
+        for part in self.parts:
+            value = build(part, graph, value, place)
+        return value
+
+
+@operation
+class Serial(Structure):
+    """One part after the other."""
+
+    parts: tuple[Part, ...]
+
+    def build(self, graph: Graph, value: Value, place: str) -> Value:
+        for i, part in enumerate(self.parts):
+            value = build(part, graph, value, _inside(place, f"layer {i}"))
+        return value
+
+
+@operation
+class Parallel(Structure):
+    """One part for each branch."""
+
+    parts: tuple[Part, ...]
+
+    def build(self, graph: Graph, value: Value, place: str) -> Value:
+        place = f"parallel at {place}"
+        if not isinstance(value, tuple) or len(value) != len(self.parts):
+            came = f"{len(value)} inputs" if isinstance(value, tuple) else "a single input"
+            raise LayerError(
+                f"{place}: has {len(self.parts)} branches, but {came} came; pass a list with one "
+                f"input for each branch, or put FanOut({len(self.parts)}) before it."
+            )
+        return tuple(
+            build(part, graph, branch, _inside(place, f"branch {i}"))
+            for i, (part, branch) in enumerate(zip(self.parts, value))
+        )
+
+
+@operation
+class Copies(Structure):
+    """The same value for each of several branches: FanOut."""
+
+    count: int = static()
+
+    def build(self, graph: Graph, value: Value, place: str) -> Value:
+        return (value,) * self.count
+
+
+@operation
+class Join(Structure):
+    """An operation on all branches at once: FanIn."""
+
+    operation: Operation
+
+    def build(self, graph: Graph, value: Value, place: str) -> Value:
+        if not isinstance(value, tuple):
+            raise LayerError(
+                f"{place}: takes a list of branches, but a single input came; put FanOut and "
+                "parallel before it."
+            )
+        nodes = tuple(single(branch, place) for branch in value)
+        return graph.add(self.operation, nodes, place)
+
+
+def _inside(place: str, part: str) -> str:
+    """A place one level further in."""
+    return part if place == "network" else f"{part} of {place}"
+
+
+def map_value(fn: Callable[[int], Any], value: Value, make: Callable = tuple) -> Any:
+    """Apply `fn` to every node of a value; branches become what `make` makes of them."""
+    if isinstance(value, tuple):
+        return make(map_value(fn, branch, make) for branch in value)
+    return fn(value)

@@ -1,0 +1,115 @@
+"""`Kernel`: the kernel of the activations at one place of a network, as users see it."""
+
+import dataclasses
+from typing import Any
+
+import jax
+from jax import Array
+
+from ntkjax._kernel.signal import Shape, Signal
+
+_STATIC = {"metadata": {"static": True}}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    r"""The kernel of a layer's activations (or of a network's outputs) for two batches of inputs.
+
+    .. math::
+        \mathrm{nngp} = E\, z(x_1) z(x_2), \qquad
+        \mathrm{ntk} = \sum_\theta \partial_\theta z(x_1)\, \partial_\theta z(x_2),
+        \qquad \mathrm{cov}_i = E\, z(x_i) z(x_i),
+
+    each in the limit of infinite width. What `kernel_fn(x1, x2)` returns without `get`, and what
+    the `kernel_fn` of another network takes in place of inputs.
+
+    Args:
+      nngp: covariance, shape (n1, n2) or, with positions of size h and w left, interleaved as
+        (n1, n2, h, h, w, w); (n1, n2, h, w) where `diagonal_spatial`.
+      ntk: neural tangent kernel, of the same shape; None if it was not asked for.
+      cov1: covariance of each image of the first batch with itself, (n1,) or (n1, h, h, w, w).
+      cov2: the same for the second batch; None when both batches are the same.
+      x1_is_x2: boolean scalar, whether both batches are the same.
+      is_gaussian: whether the activations are Gaussian with independent channels.
+      is_reversed: always False: spatial axes come in the order of the inputs.
+      is_input: whether this is the kernel of the inputs themselves.
+      diagonal_batch: always True: `cov1` pairs each image with itself alone.
+      diagonal_spatial: whether only equal positions are held.
+      shape1: shape of the activations of the first batch.
+      shape2: shape of the activations of the second batch.
+      batch_axis: batch axis of these shapes.
+      channel_axis: channel axis of these shapes.
+      mask1: reserved for masked inputs; None.
+      mask2: reserved for masked inputs; None.
+      distance: E (z(x1) - z(x2))^2, which keeps the digits that the covariance of near-equal points
+        loses; None where it is not known.
+
+    Returns:
+      A pytree; `replace` returns a copy with other values.
+
+    Raises:
+      TypeError: `replace` of a field that does not exist.
+
+    Source: Novak et al. 2020, arXiv 1912.02803, section 2; the field names are those of
+    neural-tangents 0.6.5.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ntkjax import stax
+      >>> _, _, kernel_fn = stax.Dense(1)
+      >>> kernel = kernel_fn(jnp.ones((2, 3)), jnp.ones((4, 3)))
+      >>> kernel.nngp.shape, kernel.cov1.shape, kernel.is_gaussian
+      ((2, 4), (2,), True)
+    """
+
+    nngp: Array
+    ntk: Array | None
+    cov1: Array | None
+    cov2: Array | None
+    x1_is_x2: Array
+    is_gaussian: bool = dataclasses.field(**_STATIC)
+    is_reversed: bool = dataclasses.field(**_STATIC)
+    is_input: bool = dataclasses.field(**_STATIC)
+    diagonal_batch: bool = dataclasses.field(**_STATIC)
+    diagonal_spatial: bool = dataclasses.field(**_STATIC)
+    shape1: Shape = dataclasses.field(**_STATIC)
+    shape2: Shape = dataclasses.field(**_STATIC)
+    batch_axis: int = dataclasses.field(**_STATIC)
+    channel_axis: int = dataclasses.field(**_STATIC)
+    mask1: Array | None = None
+    mask2: Array | None = None
+    distance: Array | None = None
+
+    @classmethod
+    def of_signal(cls, signal: Signal, *, diagonal_spatial: bool = False, **arrays: Any) -> "Kernel":
+        """A kernel with the static fields of a signal."""
+        return cls(
+            is_gaussian=signal.is_gaussian,
+            is_reversed=False,
+            is_input=False,
+            diagonal_batch=True,
+            diagonal_spatial=diagonal_spatial,
+            shape1=signal.shape1,
+            shape2=signal.shape2,
+            batch_axis=signal.batch_axis,
+            channel_axis=signal.channel_axis,
+            **arrays,
+        )
+
+    def replace(self, **changes: Any) -> "Kernel":
+        """A copy with some fields changed; new covariances make the old distance invalid."""
+        if {"nngp", "cov1", "cov2"} & set(changes) and "distance" not in changes:
+            changes["distance"] = None
+        return dataclasses.replace(self, **changes)
+
+    def __repr__(self) -> str:
+        held = ", ".join(
+            f"{name}{list(array.shape)}"
+            for name in ("nngp", "ntk", "cov1", "cov2")
+            if (array := getattr(self, name)) is not None and hasattr(array, "shape")
+        )
+        return (
+            f"Kernel({held}, shape1={self.shape1}, shape2={self.shape2}, "
+            f"is_gaussian={self.is_gaussian}, diagonal_spatial={self.diagonal_spatial})"
+        )

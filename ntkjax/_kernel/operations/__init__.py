@@ -1,0 +1,1 @@
+"""The operations on kernels, one a file; every layer is made of them."""

@@ -1,0 +1,53 @@
+"""Sum of branches: FanInSum. Distances, variances, covariances and tangents of independent
+branches all add."""
+
+import dataclasses
+import functools
+import operator
+
+import jax
+
+from ntkjax._kernel.operation import LayerError, Operation, Step, operation
+from ntkjax._kernel.signal import Signal
+from ntkjax._kernel.state import State
+
+
+@operation
+class Sum(Operation):
+    """Sum of independent zero-mean branches."""
+
+    def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
+        shapes = [(s.shape1, s.shape2, s.batch_axis, s.channel_axis) for s in signals]
+        if len(set(shapes)) > 1:
+            raise LayerError(
+                f"its branches have shapes {[s.shape1 for s in signals]} "
+                f"({', '.join(s.layout for s in signals)}), but only equal shapes can be added; "
+                "give the branches the same channels, strides and padding."
+            )
+        if len(signals) > 1:
+            _check_independent(signals)
+        sources = frozenset().union(*(s.sources for s in signals))
+        gaussian = all(s.is_gaussian for s in signals)
+        return dataclasses.replace(signals[0], is_gaussian=gaussian, sources=sources)
+
+    def apply(self, states: tuple[State, ...], step: Step) -> State:
+        return jax.tree.map(lambda *parts: functools.reduce(operator.add, parts), *states)
+
+
+def _check_independent(signals: tuple[Signal, ...]) -> None:
+    """Branches may be added when each is zero-mean Gaussian, by weights of its own."""
+    for i, signal in enumerate(signals):
+        if not signal.is_gaussian:
+            raise LayerError(
+                f"branch {i} is not a zero-mean Gaussian, so that its covariance with the others "
+                "need not vanish; end it with a Dense or Conv (and put one before a skip "
+                "connection from the input)."
+            )
+        for j, other in enumerate(signals[:i]):
+            shared = signal.sources & other.sources
+            if shared:
+                raise LayerError(
+                    f"branches {j} and {i} both depend linearly on the weights of "
+                    f"{', '.join(sorted(shared))}, so that their covariance does not vanish; end "
+                    "one of them with a Dense or Conv of its own."
+                )

@@ -1,0 +1,141 @@
+"""A window that slides along one axis: the geometry shared by convolutions and pools.
+
+Output position P looks at the input positions p_i = stride * P + dilation * i - before, one for
+each tap i. Along a cyclic diagonal (see `diagonals.py`) the partner of P is Q = (P + D) mod T and
+sees q_i by the same rule, so q_j - p_i = stride * D + dilation * (j - i): which input diagonal a
+pair of taps reads depends on D alone, provided that the input period divides stride * T.
+"""
+
+import dataclasses
+import math
+from fractions import Fraction
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from ntkjax._kernel.diagonals import Diagonals
+from ntkjax._kernel.operation import LayerError
+from ntkjax._kernel.signal import Signal
+
+PADDINGS = ("SAME", "VALID", "CIRCULAR")
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """One axis of a sliding window.
+
+    Attributes:
+      taps: how many input positions each output position looks at.
+      stride: input positions between neighbouring outputs.
+      dilation: input positions between neighbouring taps.
+      padding: `SAME`, `VALID` (no padding) or `CIRCULAR` (the axis is a ring).
+    """
+
+    taps: int
+    stride: int = 1
+    dilation: int = 1
+    padding: str = "VALID"
+
+    @property
+    def is_circular(self) -> bool:
+        """Whether positions beyond the last are the first ones again."""
+        return self.padding == "CIRCULAR"
+
+    @property
+    def extent(self) -> int:
+        """Input positions from the first tap to the last, both included."""
+        return self.dilation * (self.taps - 1) + 1
+
+    def size_out(self, size: int) -> int:
+        """Number of output positions for `size` input positions; 0 where none fits."""
+        span = size - self.extent if self.padding == "VALID" else size - 1
+        return max(span // self.stride + 1, 0)
+
+    def before(self, size: int) -> int:
+        """Padded positions before the first one (of an odd total, the smaller half)."""
+        if self.padding == "VALID":
+            return 0
+        total = (self.size_out(size) - 1) * self.stride + self.extent - size
+        return max(total, 0) // 2
+
+    def period_ratio(self, size: int) -> tuple[Fraction, int | None]:
+        """Output period over input period, and the input period itself where it is fixed.
+
+        With this ratio the input period divides stride * (output period), so that every output
+        diagonal reads whole input diagonals. A ring has no dead places: its period is its size.
+        """
+        if self.is_circular:
+            return Fraction(1, math.gcd(size, self.stride)), size
+        return Fraction(1, self.stride), None
+
+    def source_rows(self, rows: np.ndarray, period: int, shift: int = 0) -> np.ndarray:
+        """Input row under output rows, for a tap pair whose second is `shift` taps further."""
+        return (self.stride * rows + self.dilation * shift) % period
+
+    def positions(self, tap: int, size: int, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Input positions of a tap, and whether they lie inside the image."""
+        position = self.stride * outputs + self.dilation * tap - self.before(size)
+        live_output = (outputs >= 0) & (outputs < self.size_out(size))
+        if self.is_circular:
+            return position % size, live_output
+        return position, live_output & (position >= 0) & (position < size)
+
+    def counts(self, size: int) -> np.ndarray:
+        """For each output position, how many of its taps lie inside the image."""
+        outputs = np.arange(self.size_out(size))
+        return sum(self.positions(tap, size, outputs)[1].astype(int) for tap in range(self.taps))
+
+    def slide(self, array: Array, axis: int, tap: int, size: int, period: int) -> Array:
+        """Entries of `array` at a tap's positions along `axis`, for outputs 0 .. period - 1.
+
+        `size` is the number of input positions. What the tap sees outside the image is arbitrary:
+        the caller masks it.
+        """
+        held = array.shape[axis]
+        first = self.dilation * tap - self.before(size)
+        if self.is_circular:
+            if self.stride == 1:
+                return jnp.roll(array, -first, axis=axis)
+            positions = (self.stride * np.arange(period) + first) % held
+            return jnp.take(array, positions, axis=axis)
+        last = self.stride * (period - 1) + first
+        low, high = max(-first, 0), max(last - held + 1, 0)
+        if low or high:
+            pad = [(0, 0, 0)] * array.ndim
+            pad[axis] = (low, high, 0)
+            array = lax.pad(array, jnp.zeros((), array.dtype), pad)
+        start = first + low
+        return lax.slice_in_dim(array, start, start + last - first + 1, self.stride, axis)
+
+
+def infer_windows(windows: tuple[Window, ...], signal: Signal) -> Signal:
+    """The signal after windows slid over its spatial axes."""
+    if len(windows) != len(signal.sizes):
+        raise LayerError(
+            f"its window has {len(windows)} spatial axes, but the input of shape {signal.shape1} "
+            f"({signal.layout}) has {len(signal.sizes)}; give a window, strides and padding for "
+            "each spatial axis of the input, and mind which axes are batch and channels."
+        )
+    sizes = tuple(w.size_out(n) for w, n in zip(windows, signal.sizes))
+    if 0 in sizes:
+        raise LayerError(
+            f"its window spans {tuple(w.extent for w in windows)} positions and does not fit into "
+            f"the input of {signal.sizes} positions; use padding='SAME' or a smaller window."
+        )
+    return signal.with_sizes(sizes)
+
+
+def inside(window: Window, wanted: Diagonals, axis: int, size: int) -> tuple[np.ndarray, ...]:
+    """For every tap, whether it lies in the image, seen from P and from its partner Q.
+
+    Returns two boolean arrays (taps, rows, period) over the rows `wanted`; both are False where P
+    or Q itself is no output position.
+    """
+    partners = wanted.partners(axis)
+    own = np.broadcast_to(np.arange(wanted.periods[axis]), partners.shape)
+    live = wanted.live(axis)
+    taps = range(window.taps)
+    first = np.stack([window.positions(tap, size, own)[1] for tap in taps]) & live
+    second = np.stack([window.positions(tap, size, partners)[1] for tap in taps]) & live
+    return first, second

@@ -1,0 +1,200 @@
+"""Nonlinearities: each is a scalar function and its dual activation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ntkjax._activations.error_function import ErrorFunction
+from ntkjax._activations.rectifier import Rectifier
+from ntkjax._kernel.operations.pointwise import Activation, Dual
+from ntkjax._layers.layer import Layer, Shape, check_number, make_layer, show
+
+
+def elementwise(
+    name: str, arguments: str, activation: Activation, fn: Callable[[Array], Array]
+) -> Layer:
+    """A layer which applies `fn` to every activation."""
+
+    def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[()]]:
+        return input_shape, ()
+
+    def apply_fn(params: tuple[()], inputs: Array, **kwargs: Any) -> Array:
+        return fn(inputs)
+
+    return make_layer(name, arguments, (Dual(activation),), init_fn, apply_fn)
+
+
+def Relu(do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
+    r"""Rectified linear unit, max(x, 0).
+
+    .. math::
+        K' = \frac{r_1 r_2}{2 \pi} \left(\sin\theta + (\pi - \theta) \cos\theta\right), \qquad
+        \Theta' = \frac{\pi - \theta}{2 \pi}\, \Theta,
+
+    with r the standard deviations and :math:`\theta` the angle between the two points. Computed from
+    distances, so that float32 keeps its digits for near-equal points; gradients are finite
+    everywhere.
+
+    Args:
+      do_backprop: of no effect, for compatibility: gradients are always safe.
+      do_stabilize: of no effect, for compatibility: the kernel is always stable.
+
+    Returns:
+      `(init_fn, apply_fn, kernel_fn)`.
+
+    Raises:
+      ValueError: when called, the input is not Gaussian.
+
+    Source: Cho & Saul 2009, eq. 6-8; Arora et al. 2019, arXiv 1904.11955, appendix C.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ntkjax import stax
+      >>> _, _, kernel_fn = stax.serial(stax.Dense(8), stax.Relu())
+      >>> float(kernel_fn(jnp.ones((1, 4)), get="nngp")[0, 0])
+      0.5
+    """
+    return elementwise("Relu", "", Rectifier(0.0, 1.0), jax.nn.relu)
+
+
+def LeakyRelu(alpha: float, do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
+    r"""Leaky rectifier, alpha min(x, 0) + max(x, 0); see `ABRelu` for its kernel.
+
+    .. math::
+        K' = \alpha\, K + (1 - \alpha)^2\, K_\mathrm{relu}.
+
+    Args:
+      alpha: slope for negative inputs.
+      do_backprop: of no effect, for compatibility: gradients are always safe.
+      do_stabilize: of no effect, for compatibility: the kernel is always stable.
+
+    Returns:
+      `(init_fn, apply_fn, kernel_fn)`.
+
+    Raises:
+      ValueError: `alpha` is not finite; when called, the input is not Gaussian.
+
+    Source: Tsuchida et al. 2018, arXiv 1711.09090, section 3.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ntkjax import stax
+      >>> _, _, kernel_fn = stax.serial(stax.Dense(8), stax.LeakyRelu(0.5))
+      >>> float(kernel_fn(jnp.ones((1, 4)), get="nngp")[0, 0])
+      0.625
+    """
+    return _rectifier("LeakyRelu", show(alpha), check_number("LeakyRelu", "alpha", alpha), 1.0)
+
+
+def Abs(do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
+    r"""Absolute value, \|x\|.
+
+    .. math::
+        K' = \frac{2 r_1 r_2}{\pi} \left(\sin\theta + (\pi/2 - \theta) \cos\theta\right).
+
+    Args:
+      do_backprop: of no effect, for compatibility: gradients are always safe.
+      do_stabilize: of no effect, for compatibility: the kernel is always stable.
+
+    Returns:
+      `(init_fn, apply_fn, kernel_fn)`.
+
+    Raises:
+      ValueError: when called, the input is not Gaussian.
+
+    Source: Cho & Saul 2009, eq. 6, by :math:`|x| = \max(x, 0) + \max(-x, 0)`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ntkjax import stax
+      >>> _, _, kernel_fn = stax.serial(stax.Dense(8), stax.Abs())
+      >>> float(kernel_fn(jnp.ones((1, 4)), get="nngp")[0, 0])
+      1.0
+    """
+    return _rectifier("Abs", "", -1.0, 1.0)
+
+
+def ABRelu(a: float, b: float, do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
+    r"""Rectifier of two slopes, a min(x, 0) + b max(x, 0).
+
+    .. math::
+        K' = \frac{a^2 + b^2}{2} K + \frac{(b - a)^2}{2 \pi} r_1 r_2 (\sin\theta - \theta\cos\theta),
+        \qquad
+        \Theta' = \left(\frac{a^2 + b^2}{2} - \frac{(b - a)^2}{2 \pi} \theta\right) \Theta.
+
+    Args:
+      a: slope for negative inputs.
+      b: slope for positive inputs.
+      do_backprop: of no effect, for compatibility: gradients are always safe.
+      do_stabilize: of no effect, for compatibility: the kernel is always stable.
+
+    Returns:
+      `(init_fn, apply_fn, kernel_fn)`.
+
+    Raises:
+      ValueError: a slope is not finite; when called, the input is not Gaussian.
+
+    Source: Cho & Saul 2009, eq. 6-8; Tsuchida et al. 2018, arXiv 1711.09090.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ntkjax import stax
+      >>> _, _, kernel_fn = stax.serial(stax.Dense(8), stax.ABRelu(-1.0, 3.0))
+      >>> float(kernel_fn(jnp.ones((1, 4)), get="nngp")[0, 0])
+      5.0
+    """
+    slopes = check_number("ABRelu", "a", a), check_number("ABRelu", "b", b)
+    return _rectifier("ABRelu", f"{show(a)}, {show(b)}", *slopes)
+
+
+def _rectifier(name: str, arguments: str, a: float | Array, b: float | Array) -> Layer:
+    def fn(x: Array) -> Array:
+        negative, positive = jnp.asarray(a, x.dtype), jnp.asarray(b, x.dtype)
+        return negative * jnp.minimum(x, 0) + positive * jnp.maximum(x, 0)
+
+    return elementwise(name, arguments, Rectifier(a, b), fn)
+
+
+def Erf(a: float = 1.0, b: float = 1.0, c: float = 0.0, do_backprop: bool = False) -> Layer:
+    r"""Error function, a erf(b x) + c.
+
+    .. math::
+        K' = \frac{2 a^2}{\pi} \arcsin\frac{2 b^2 K}{\sqrt{(1 + 2 b^2 v_1)(1 + 2 b^2 v_2)}} + c^2,
+        \qquad
+        \Theta' = \frac{4 a^2 b^2}{\pi}
+        \frac{\Theta}{\sqrt{(1 + 2 b^2 v_1)(1 + 2 b^2 v_2) - 4 b^4 K^2}}.
+
+    Computed from distances by an equivalent form in which no term cancels.
+
+    Args:
+      a: output scale.
+      b: input scale.
+      c: output offset.
+      do_backprop: of no effect, for compatibility: gradients are always safe.
+
+    Returns:
+      `(init_fn, apply_fn, kernel_fn)`.
+
+    Raises:
+      ValueError: an argument is not finite; when called, the input is not Gaussian.
+
+    Source: Williams 1997, "Computing with infinite networks", eq. 11.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ntkjax import stax
+      >>> _, _, kernel_fn = stax.serial(stax.Dense(8), stax.Erf())
+      >>> round(float(kernel_fn(jnp.ones((1, 4)), get="nngp")[0, 0]), 4)
+      0.4646
+    """
+    numbers = [check_number("Erf", n, v) for n, v in zip("abc", (a, b, c))]
+
+    def fn(x: Array) -> Array:
+        amplitude, slope, offset = (jnp.asarray(v, x.dtype) for v in numbers)
+        return amplitude * jax.scipy.special.erf(slope * x) + offset
+
+    arguments = "" if numbers == [1.0, 1.0, 0.0] else ", ".join(map(show, numbers))
+    return elementwise("Erf", arguments, ErrorFunction(*numbers), fn)

@@ -1,0 +1,63 @@
+"""Flatten: positions become channels."""
+
+import math
+
+import jax.numpy as jnp
+from jax import Array
+
+from ntkjax._kernel.operations.flatten import Trace
+from ntkjax._layers.layer import Layer, Shape, make_layer
+
+
+def Flatten(batch_axis: int = 0, batch_axis_out: int = 0) -> Layer:
+    r"""Make one vector of each example's positions and channels.
+
+    .. math::
+        K' = \frac{1}{n} \sum_p K[p, p], \qquad \Theta' = \frac{1}{n} \sum_p \Theta[p, p].
+
+    The output is not Gaussian with identically distributed channels any more, so that a nonlinearity
+    on top needs a Dense in between.
+
+    Args:
+      batch_axis: which axis of the input runs over examples.
+      batch_axis_out: which of the two axes of the output runs over examples, 0 or 1.
+
+    Returns:
+      `(init_fn, apply_fn, kernel_fn)`.
+
+    Raises:
+      ValueError: `batch_axis_out` is none of 0, 1, -1, -2.
+
+    Source: Arora et al. 2019, arXiv 1904.11955, section 4.1 (vanilla CNTK).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ntkjax import stax
+      >>> _, _, kernel_fn = stax.serial(stax.Conv(8, (3,), padding="SAME"), stax.Flatten())
+      >>> kernel_fn(jnp.ones((2, 5, 3)), get="nngp").shape
+      (2, 2)
+    """
+    if batch_axis_out not in (0, 1, -1, -2):
+        raise ValueError(f"Flatten: batch_axis_out={batch_axis_out!r}, expected 0 or 1.")
+    out = batch_axis_out % 2
+
+    def shape_out(shape: Shape) -> Shape:
+        batch = shape[batch_axis]
+        features = math.prod(shape) // max(batch, 1)
+        return (batch, features) if out == 0 else (features, batch)
+
+    def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[()]]:
+        if -1 in input_shape:
+            # A batch of unknown size, as in `init_fn(rng, (-1, 28, 28, 1))`.
+            known = [n for n in input_shape if n != -1]
+            return ((-1, math.prod(known)) if out == 0 else (math.prod(known), -1)), ()
+        return shape_out(input_shape), ()
+
+    def apply_fn(params: tuple[()], inputs: Array, **kwargs: object) -> Array:
+        first = jnp.moveaxis(inputs, batch_axis, 0)
+        flat = first.reshape(first.shape[0], math.prod(first.shape[1:]))
+        return flat if out == 0 else flat.T
+
+    parts = (Trace(batch_axis, out),)
+    arguments = "" if (batch_axis, out) == (0, 0) else f"{batch_axis}, {out}"
+    return make_layer("Flatten", arguments, parts, init_fn, apply_fn, (batch_axis, None))

@@ -1,0 +1,92 @@
+"""LayerNorm."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jax import Array
+
+from ntkjax._kernel.graph import Graph, Structure, Value, single
+from ntkjax._kernel.operation import LayerError, operation, static
+from ntkjax._kernel.operations.pointwise import Normalize
+from ntkjax._layers.layer import Layer, Shape, check_number, make_layer
+
+
+@operation
+class _NormalizeAxes(Structure):
+    """Normalisation over axes of the array, whose meaning is known once the input is."""
+
+    eps: float | Array
+    axes: tuple[int, ...] = static()
+
+    def build(self, graph: Graph, value: Value, place: str) -> Value:
+        index = single(value, place)
+        signal = graph.nodes[index].signal
+        ndim = len(signal.shape1)
+        if not all(-ndim <= axis < ndim for axis in self.axes):
+            raise LayerError(
+                f"{place}: axis={self.axes} are no axes of its input of shape {signal.shape1}."
+            )
+        axes = {axis % ndim for axis in self.axes}
+        if signal.channel_axis not in axes or signal.batch_axis in axes:
+            raise LayerError(
+                f"{place}: axis={self.axes} must hold the channel axis {signal.channel_axis}, over "
+                f"which the kernel is defined, and not the batch axis {signal.batch_axis}, over "
+                "which examples would depend on each other."
+            )
+        over = tuple(i for i, axis in enumerate(signal.spatial_axes) if axis in axes)
+        return graph.add(Normalize(self.eps, over), (index,), place)
+
+
+def LayerNorm(
+    axis: int | Sequence[int] = -1,
+    eps: float = 1e-12,
+    batch_axis: int = 0,
+    channel_axis: int = -1,
+) -> Layer:
+    r"""Subtract the mean and divide by the standard deviation over channels (and positions).
+
+    .. math::
+        K' = \frac{K}{\sqrt{(\epsilon + v_1)(\epsilon + v_2)}}, \qquad
+        \Theta' = \frac{\Theta}{\sqrt{(\epsilon + v_1)(\epsilon + v_2)}},
+
+    with v the variances :math:`K[p, p]` of each input, averaged over the normalised positions. The
+    mean over infinitely many Gaussian channels vanishes.
+
+    Args:
+      axis: axes to normalise over; the channel axis must be among them, the batch axis must not.
+      eps: added to the variance; with 0, points of no variance stay zero.
+      batch_axis: which axis of the input runs over examples.
+      channel_axis: which axis of the input runs over channels.
+
+    Returns:
+      `(init_fn, apply_fn, kernel_fn)`.
+
+    Raises:
+      ValueError: `eps` is negative; when called, the input is not Gaussian or `axis` does not fit.
+
+    Source: Ba et al. 2016, arXiv 1607.06450; its kernel: Novak et al. 2020, arXiv 1912.02803,
+    appendix E.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ntkjax import stax
+      >>> _, _, kernel_fn = stax.serial(stax.Dense(8, W_std=3.0), stax.LayerNorm())
+      >>> round(float(kernel_fn(jnp.ones((1, 4)), get="nngp")[0, 0]), 6)
+      1.0
+    """
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    eps = check_number("LayerNorm", "eps", eps)
+    if isinstance(eps, float) and eps < 0:
+        raise ValueError(f"LayerNorm: eps={eps}, expected a number of at least 0.")
+
+    def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[()]]:
+        return input_shape, ()
+
+    def apply_fn(params: tuple[()], inputs: Array, **kwargs: object) -> Array:
+        centred = inputs - jnp.mean(inputs, axes, keepdims=True)
+        variance = jnp.mean(jnp.square(centred), axes, keepdims=True) + eps
+        positive = variance > 0
+        return jnp.where(positive, centred / jnp.sqrt(jnp.where(positive, variance, 1.0)), 0.0)
+
+    parts = (_NormalizeAxes(eps, axes),)
+    return make_layer("LayerNorm", f"{axis}", parts, init_fn, apply_fn, (batch_axis, channel_axis))

@@ -1,0 +1,32 @@
+"""Layers of infinitely wide networks; each is a triple `(init_fn, apply_fn, kernel_fn)`."""
+
+from ntkjax._layers.branching import FanInSum, FanOut, Identity
+from ntkjax._layers.combinators import parallel, repeat, serial
+from ntkjax._layers.conv import Conv
+from ntkjax._layers.dense import Dense
+from ntkjax._layers.elementwise import Abs, ABRelu, Erf, LeakyRelu, Relu
+from ntkjax._layers.flatten import Flatten
+from ntkjax._layers.norm import LayerNorm
+from ntkjax._layers.pool import AvgPool, GlobalAvgPool, GlobalSumPool, SumPool
+
+__all__ = [
+    "ABRelu",
+    "Abs",
+    "AvgPool",
+    "Conv",
+    "Dense",
+    "Erf",
+    "FanInSum",
+    "FanOut",
+    "Flatten",
+    "GlobalAvgPool",
+    "GlobalSumPool",
+    "Identity",
+    "LayerNorm",
+    "LeakyRelu",
+    "Relu",
+    "SumPool",
+    "parallel",
+    "repeat",
+    "serial",
+]
