@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ntkjax._inference.arguments import check_not_negative, targets_array
-from ntkjax._inference.gaussian import answer, requested_names
+from ntkjax._inference.get import answer, requested_names
 from ntkjax._inference.layout import layout_of
 from ntkjax._inference.posterior import posterior
 from ntkjax._inference.symmetric import Regularizer
@@ -84,9 +84,11 @@ def gp_inference(
         if "ntk" in names and k_test_train is not None and k_test_test is not None:
             _check_has_both(k_train_train, "k_train_train")
             _check_has_both(k_test_train, "k_test_train")
-        return answer(
-            get, names, lambda name: posterior(training, y, name, k_test_train, k_test_test)
-        )
+
+        def predict(name: str) -> Any:
+            return posterior(training, y, name, k_test_train, k_test_test)
+
+        return answer(get, names, predict, "Gaussians")
 
     return predict_fn
 

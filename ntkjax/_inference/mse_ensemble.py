@@ -10,7 +10,7 @@ from jax import Array
 from ntkjax._inference.arguments import check_not_negative, targets_array, times_array
 from ntkjax._inference.concrete import is_concrete
 from ntkjax._inference.evolution import outputs_on_test, outputs_on_train
-from ntkjax._inference.gaussian import answer, requested_names
+from ntkjax._inference.get import answer, requested_names
 from ntkjax._inference.kernel_keywords import keywords_between, keywords_on_test
 from ntkjax._inference.layout import layout_of
 from ntkjax._inference.posterior import posterior
@@ -140,7 +140,7 @@ def gradient_descent_mse_ensemble(
                 return outputs_on_train(training, y, name, scaled, forever, compute_cov)
             return outputs_on_test(training, y, name, scaled, forever, cross, test)
 
-        return answer(get, names, predict)
+        return answer(get, names, predict, "Gaussians")
 
     return predict_fn
 

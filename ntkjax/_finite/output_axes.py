@@ -1,0 +1,140 @@
+"""Which axes of a network's output a kernel pairs, traces over or keeps the diagonal of.
+
+A kernel of outputs y1 and y2 has, for each axis of the output in order: nothing for a traced axis
+(its diagonal is averaged), one axis for a diagonal one, and two, of y1 and of y2, for any other.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputAxes:
+    """The role of each axis of outputs of `shape1` and `shape2`."""
+
+    shape1: tuple[int, ...]
+    shape2: tuple[int, ...]
+    traced: tuple[int, ...]
+    diagonal: tuple[int, ...]
+
+    @property
+    def shared(self) -> tuple[int, ...]:
+        """Axes along which only equal places of y1 and y2 meet, in order."""
+        return tuple(sorted(self.traced + self.diagonal))
+
+    @property
+    def paired(self) -> tuple[int, ...]:
+        """Axes along which all places of y1 meet all places of y2, in order."""
+        return tuple(a for a in range(len(self.shape1)) if a not in self.shared)
+
+    @property
+    def shared_shape(self) -> tuple[int, ...]:
+        """Lengths of the shared axes."""
+        return tuple(self.shape1[a] for a in self.shared)
+
+    def paired_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Lengths of the paired axes of an output of `shape`."""
+        return tuple(shape[a] for a in self.paired)
+
+    def without(self, axis: int) -> "OutputAxes":
+        """The roles of the other axes, once `axis` is removed from both outputs."""
+
+        def drop(shape: tuple[int, ...]) -> tuple[int, ...]:
+            return shape[:axis] + shape[axis + 1 :]
+
+        def shift(axes: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(a - (a > axis) for a in axes if a != axis)
+
+        return OutputAxes(
+            drop(self.shape1), drop(self.shape2), shift(self.traced), shift(self.diagonal)
+        )
+
+    def cotangent(self, shape: tuple[int, ...], paired: Array, shared: Array, dtype: Any) -> Array:
+        """One at flat places `paired` and `shared` of an output of `shape`, else zero."""
+        rows = self.paired_shape(shape)
+        at_pair = (jnp.arange(math.prod(rows)) == paired).astype(dtype).reshape(rows)
+        at_shared = (jnp.arange(math.prod(self.shared_shape)) == shared).astype(dtype)
+        both = jnp.multiply.outer(at_pair, at_shared.reshape(self.shared_shape))
+        order = self.paired + self.shared
+        return both.transpose(sorted(range(len(order)), key=order.__getitem__))
+
+    def select_shared(self, y: Array, shared: Array) -> Array:
+        """The entries `[*lead, paired places]` of `[*lead, *output]` at one shared place."""
+        lead = y.ndim - len(self.shape1)
+        front = y.transpose(
+            *[lead + a for a in self.shared], *range(lead), *[lead + a for a in self.paired]
+        )
+        flat = front.reshape(-1, *y.shape[:lead], math.prod(self.paired_shape(y.shape[lead:])))
+        return jnp.take(flat, shared, axis=0)
+
+    def product(self, y1: Array, y2: Array) -> Array:
+        """The kernel that is the outer product of two outputs."""
+        rank = len(self.shape1)
+        axes1 = list(range(rank))
+        axes2 = [a if a in self.shared else rank + a for a in axes1]
+        kept = [a for a in axes1 if a not in self.traced]
+        result = [i for a in kept for i in ((a,) if a in self.diagonal else (a, rank + a))]
+        total = jnp.einsum(y1, axes1, y2, axes2, result, precision=jax.lax.Precision.HIGHEST)
+        return total / math.prod(self.shape1[a] for a in self.traced)
+
+    def assemble(self, blocks: Array) -> Array:
+        """The kernel from blocks `[shared places, paired places of y1, paired places of y2]`."""
+        n, m = len(self.shared), len(self.paired)
+        array = blocks.reshape(
+            *self.shared_shape, *self.paired_shape(self.shape1), *self.paired_shape(self.shape2)
+        )
+        order = []
+        for axis in range(len(self.shape1)):
+            if axis in self.shared:
+                order.append(self.shared.index(axis))
+            else:
+                order += [n + self.paired.index(axis), n + m + self.paired.index(axis)]
+        array = array.transpose(order)
+        places = [
+            i for i, axis in enumerate(order) if axis < n and self.shared[axis] in self.traced
+        ]
+        return jnp.mean(array, axis=tuple(places)) if places else array
+
+
+def output_axes(
+    shape1: tuple[int, ...],
+    shape2: tuple[int, ...],
+    trace_axes: int | Sequence[int],
+    diagonal_axes: int | Sequence[int],
+) -> OutputAxes:
+    """The roles that `trace_axes` and `diagonal_axes` name, or a ValueError."""
+    if len(shape1) != len(shape2):
+        raise ValueError(
+            f"f(x1) and f(x2) must have the same number of axes, got shapes {shape1} and {shape2}:"
+            " pass x1 and x2 that differ in batch size alone"
+        )
+    traced = _axes("trace_axes", trace_axes, shape1)
+    diagonal = _axes("diagonal_axes", diagonal_axes, shape1)
+    both = sorted(set(traced) & set(diagonal))
+    if both:
+        raise ValueError(
+            f"trace_axes and diagonal_axes must not share an axis, got axis {both[0]} in both, of"
+            f" an output of shape {shape1}: pass diagonal_axes=() to average over it"
+        )
+    for axis in traced + diagonal:
+        if shape1[axis] != shape2[axis]:
+            raise ValueError(
+                f"f(x1) and f(x2) must agree on trace_axes and diagonal_axes, got shapes {shape1}"
+                f" and {shape2}, which differ on axis {axis}: pass batches of equal size or drop"
+                " the axis"
+            )
+    return OutputAxes(shape1, shape2, traced, diagonal)
+
+
+def _axes(name: str, axes: int | Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
+    given = (axes,) if isinstance(axes, int) else tuple(axes)
+    rank = len(shape)
+    if not all(isinstance(a, int) and -rank <= a < rank for a in given):
+        raise ValueError(f"{name} must name axes of an output of shape {shape}, got {axes}")
+    return tuple(sorted({a % rank for a in given}))
