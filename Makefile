@@ -6,6 +6,9 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
+# Of how many steps the target that runs consists.
+STEPS := 3
+check format: STEPS := 5
 
 # bash, for `pipefail`: a failed pip must fail the step although its output goes through awk.
 SHELL := bash
@@ -72,7 +75,7 @@ $(STAMPS)/venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "ntkjax needs Python 3.11 or newer, and $(PYTHON) is" \
 			"$$($(PYTHON) --version 2>&1 || true). Name a newer one: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "[1/3] making $(VENV) with $$($(PYTHON) --version)"
+	@echo "[1/$(STEPS)] making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 	@mkdir -p $(STAMPS)
 	@touch $@
@@ -82,17 +85,17 @@ $(STAMPS)/build: $(STAMPS)/venv requirements.lock
 	@touch $@
 
 $(STAMPS)/demo: $(STAMPS)/build pyproject.toml
-	@echo "[2/3] installing ntkjax and what the demo needs (a minute or two the first time)"
+	@echo "[2/$(STEPS)] installing ntkjax and what the demo needs (a minute or two the first time)"
 	@$(INSTALL) --editable '.[demo]' | $(PROGRESS)
 	@touch $@
 
 $(STAMPS)/test: $(STAMPS)/build pyproject.toml
-	@echo "[2/3] installing ntkjax and what the tests need (a minute or two the first time)"
+	@echo "[2/$(STEPS)] installing ntkjax and what the tests need (a minute or two the first time)"
 	@$(INSTALL) --editable '.[test]' | $(PROGRESS)
 	@touch $@
 
 # The examples are checked too, so what they import must be there.
 $(STAMPS)/check: $(STAMPS)/build pyproject.toml
-	@echo "[2/5] installing ntkjax, ruff and pyright (a minute or two the first time)"
+	@echo "[2/$(STEPS)] installing ntkjax, ruff and pyright (a minute or two the first time)"
 	@$(INSTALL) --editable '.[demo,check]' | $(PROGRESS)
 	@touch $@

@@ -4,6 +4,7 @@ import doctest
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +25,16 @@ def test_blocks_are_found():
     assert list(python_blocks("a\n```python\nx = 1\n```\n```text\ny\n```\n")) == [(2, "x = 1\n")]
 
 
+@pytest.fixture
+def float32():
+    """JAX as a reader finds it, without float64."""
+    jax.config.update("jax_enable_x64", False)
+    yield
+    jax.config.update("jax_enable_x64", True)
+
+
 @each_page
+@pytest.mark.usefixtures("float32")
 def test_python_blocks_run(page, tmp_path, monkeypatch):
     """Block after block in one namespace, as a reader would type them."""
     monkeypatch.chdir(tmp_path)

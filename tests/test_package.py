@@ -75,7 +75,7 @@ def relative(path):
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("value", public_objects())
+@pytest.mark.parametrize("value", list(public_objects()))
 def test_public_name_is_documented(value):
     doc = inspect.getdoc(value) or ""
     assert re.match(r"\S.*[.:?]$", doc.partition("\n")[0]), (

@@ -67,7 +67,7 @@ def golden():
         return dict(arrays)
 
 
-@pytest.mark.parametrize("case", parameters())
+@pytest.mark.parametrize("case", list(parameters()))
 def test_agrees_with_neural_tangents(case, checker, golden):
     outputs = checker.evaluate(case, nt, stax, jnp)
     assert len(outputs) == case["outputs"]
