@@ -1,8 +1,19 @@
 """Exact infinite-width neural networks in JAX: NNGP and neural tangent kernels of architectures."""
 
 from ntkjax import predict, stax
+from ntkjax._finite.empirical import empirical_kernel_fn, empirical_nngp_fn, empirical_ntk_fn
 from ntkjax._inference.kernel_regression import ntk_predict
 from ntkjax._kernel.kernel import Kernel
 from ntkjax._paper import compute_cntk, compute_ntk_relu
 
-__all__ = ["Kernel", "compute_cntk", "compute_ntk_relu", "ntk_predict", "predict", "stax"]
+__all__ = [
+    "Kernel",
+    "compute_cntk",
+    "compute_ntk_relu",
+    "empirical_kernel_fn",
+    "empirical_nngp_fn",
+    "empirical_ntk_fn",
+    "ntk_predict",
+    "predict",
+    "stax",
+]

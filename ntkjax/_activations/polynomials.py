@@ -70,18 +70,20 @@ def _safe_sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array
 
 
 def angle_and_gap(delta: Array) -> tuple[Array, Array]:
-    """theta and sin(theta) - theta cos(theta) for delta = 1 - cos(theta) in [0, 2]."""
+    """Theta and sin(theta) - theta cos(theta) for delta = 1 - cos(theta) in [0, 2]."""
     obtuse = delta > 1
     acute = jnp.where(obtuse, 2 - delta, delta)
     root = safe_sqrt(acute)
     theta = root * _horner(_coefficients(_angle_ratio, np.dtype(delta.dtype)), acute)
     gap = acute * root * _horner(_coefficients(_gap_ratio, np.dtype(delta.dtype)), acute)
     # theta = pi - t and gap = pi (delta - 1) + (sin t - t cos t) for obtuse angles.
-    return jnp.where(obtuse, np.pi - theta, theta), jnp.where(obtuse, np.pi * (delta - 1) + gap, gap)
+    return jnp.where(obtuse, np.pi - theta, theta), jnp.where(
+        obtuse, np.pi * (delta - 1) + gap, gap
+    )
 
 
 def small_arcsin(y: Array) -> Array:
-    """arcsin on [0, 1], to full relative precision near zero."""
+    """Arcsin on [0, 1], to full relative precision near zero."""
     cosine = safe_sqrt((1 - y) * (1 + y))
     delta = y * y / (1 + cosine)
     return jnp.where(y > 0, angle_and_gap(delta)[0], y)

@@ -75,7 +75,7 @@ class Graph:
         return len(self.nodes) - 1
 
 
-class at_place:  # noqa: N801 - reads as a phrase where it is used
+class at_place:
     """Say in which layer, and where, an error arose."""
 
     def __init__(self, place: str):

@@ -1,5 +1,6 @@
 """From arrays to the first state: distances of inputs, computed so that none of their digits is
-lost, and the checks that inputs must pass."""
+lost, and the checks that inputs must pass.
+"""
 
 import warnings
 from collections.abc import Callable
@@ -23,7 +24,9 @@ def as_floats(name: str, x: object) -> Array:
     if not hasattr(x, "dtype") or not hasattr(x, "shape"):
         x = np.asarray(x)
     dtype = np.dtype(x.dtype)  # type: ignore[attr-defined]
-    if not (jnp.issubdtype(dtype, np.number) or dtype == bool) or jnp.issubdtype(dtype, np.complexfloating):
+    if not (jnp.issubdtype(dtype, np.number) or dtype == bool) or jnp.issubdtype(
+        dtype, np.complexfloating
+    ):
         raise TypeError(
             f"kernel_fn: {name} has dtype {dtype}, expected real numbers; convert it to floats "
             "first (complex inputs: stack real and imaginary parts as channels)."

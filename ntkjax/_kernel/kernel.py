@@ -82,7 +82,9 @@ class Kernel:
     distance: Array | None = None
 
     @classmethod
-    def of_signal(cls, signal: Signal, *, diagonal_spatial: bool = False, **arrays: Any) -> "Kernel":
+    def of_signal(
+        cls, signal: Signal, *, diagonal_spatial: bool = False, **arrays: Any
+    ) -> "Kernel":
         """A kernel with the static fields of a signal."""
         return cls(
             is_gaussian=signal.is_gaussian,

@@ -112,7 +112,7 @@ def _field_names(get: Any) -> tuple[str, ...] | None:
 @functools.cache
 def _tuple_type(names: tuple[str, ...]) -> Any:
     """The named tuple of some fields; repeated names are told apart by their place."""
-    return collections.namedtuple("KernelTuple", names, rename=True)  # noqa: PYI024
+    return collections.namedtuple("KernelTuple", names, rename=True)
 
 
 def _pick(kernel: Kernel, get: Any, names: tuple[str, ...] | None) -> Any:

@@ -93,7 +93,9 @@ def SumPool(
       >>> float(kernel_fn(jnp.ones((1, 4, 4, 3)), get="nngp")[0, 0])
       16.0
     """
-    return _window_pool("SumPool", window_shape, strides, padding, "none", (batch_axis, channel_axis))
+    return _window_pool(
+        "SumPool", window_shape, strides, padding, "none", (batch_axis, channel_axis)
+    )
 
 
 def GlobalAvgPool(batch_axis: int = 0, channel_axis: int = -1) -> Layer:

@@ -1,5 +1,6 @@
 """Sum of branches: FanInSum. Distances, variances, covariances and tangents of independent
-branches all add."""
+branches all add.
+"""
 
 import dataclasses
 import functools

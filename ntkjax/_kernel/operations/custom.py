@@ -1,6 +1,5 @@
 """A user's own `kernel_fn(kernel) -> kernel`, and the way between kernels and states."""
 
-import dataclasses
 from collections.abc import Callable
 
 import jax

@@ -1,6 +1,6 @@
 """Flatten: positions become channels, so only equal positions meet.
 
-    K' = mean over p of K[p, p],   D' = mean over p of D[p, p].
+K' = mean over p of K[p, p],   D' = mean over p of D[p, p].
 """
 
 import dataclasses

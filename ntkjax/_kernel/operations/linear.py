@@ -8,7 +8,6 @@ m[P] = sum_i a_Pi v[p_i] and e[P] = M[D of an image with itself][P, P] / 2,
     D'[P, Q] = M[D][P, Q] - e1[P] - e2[Q] + (A_P - A_Q) (m1[P] - m2[Q]).
 """
 
-import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,8 +15,7 @@ import numpy as np
 from jax import Array
 
 from ntkjax._kernel.diagonals import along
-from ntkjax._kernel.operation import Operation, Step, operation, static, views
-from ntkjax._kernel.signal import Signal
+from ntkjax._kernel.operation import Operation, Step, views
 from ntkjax._kernel.state import Pairs, State, View
 
 

@@ -1,6 +1,5 @@
 """Pools over a sliding window, and over the whole image."""
 
-import dataclasses
 from fractions import Fraction
 
 import jax.numpy as jnp
@@ -44,7 +43,11 @@ class WindowPool(LinearMap):
     def _weights(self, window: Window, size: int, period: int) -> np.ndarray:
         """The weight of each tap of each output position, were it inside: (period,)."""
         weights = np.zeros(period)
-        sizes = {"none": np.ones(1), "window": np.full(1, window.taps), "inside": window.counts(size)}
+        sizes = {
+            "none": np.ones(1),
+            "window": np.full(1, window.taps),
+            "inside": window.counts(size),
+        }
         weights[: window.size_out(size)] = 1 / sizes[self.normalize]
         return weights
 
