@@ -1,13 +1,19 @@
 """Exact infinite-width neural networks in JAX: NNGP and neural tangent kernels of architectures."""
 
 from ntkjax import predict, stax
-from ntkjax._finite.empirical import empirical_kernel_fn, empirical_nngp_fn, empirical_ntk_fn
+from ntkjax._finite import (
+    NtkImplementation,
+    empirical_kernel_fn,
+    empirical_nngp_fn,
+    empirical_ntk_fn,
+)
 from ntkjax._inference.kernel_regression import ntk_predict
 from ntkjax._kernel.kernel import Kernel
 from ntkjax._paper import compute_cntk, compute_ntk_relu
 
 __all__ = [
     "Kernel",
+    "NtkImplementation",
     "compute_cntk",
     "compute_ntk_relu",
     "empirical_kernel_fn",
