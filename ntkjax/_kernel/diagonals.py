@@ -3,10 +3,10 @@
 Along an axis of n positions, row d holds K[p, (p + d) mod T] for p = 0 .. T - 1, where the period
 T >= n. With T = n the n rows are exactly the n x n matrix. A larger period leaves dead places
 (p or its partner beyond n), which are never read; it lets every layer of a strided or unpadded
-stack see whole rows of the layer below. In several axes there is one row index per axis.
+stack see whole rows of the layer below. In several axes there is one displacement per axis.
 
-Arrays are laid out `[row per axis ..., position per axis ..., *lanes]`; the lanes run over images:
-(n1, n2) for pairs, (n,) for the images of one batch.
+A row is laid out `[position per axis ..., *lanes]`; the lanes run over images: (n1, n2) for pairs,
+(n,) for each image of a batch with itself. Several rows have an axis in front.
 """
 
 import dataclasses
@@ -15,9 +15,10 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 Rows = tuple[tuple[int, ...], ...]
+Shift = tuple[int | Array, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Diagonals:
         """Number of diagonals held."""
         return math.prod(map(len, self.rows))
 
+    @property
+    def crop(self) -> tuple[slice, ...]:
+        """The positions that exist, of a row."""
+        return tuple(slice(size) for size in self.sizes)
+
     def with_rows(self, rows: Rows) -> "Diagonals":
         """Other rows of the same geometry."""
         return dataclasses.replace(self, rows=rows)
@@ -55,7 +61,10 @@ class Diagonals:
     def all(self) -> "Diagonals":
         """Every diagonal on which some pair of positions lies."""
         return self.with_rows(
-            tuple(live_rows(size, period) for size, period in zip(self.sizes, self.periods))
+            tuple(
+                live_rows(size, period)
+                for size, period in zip(self.sizes, self.periods, strict=True)
+            )
         )
 
     def union(self, other: "Diagonals") -> "Diagonals":
@@ -63,15 +72,25 @@ class Diagonals:
         merged = (tuple(sorted({*a, *b})) for a, b in zip(self.rows, other.rows, strict=True))
         return self.with_rows(tuple(merged))
 
-    def partners(self, axis: int) -> np.ndarray:
-        """For each row and position along `axis`, the partner's position: (rows, period)."""
-        period = self.periods[axis]
-        return (np.arange(period)[None, :] + np.array(self.rows[axis])[:, None]) % period
+    def displacements(self) -> np.ndarray:
+        """The displacement vectors held, (count, ndim), in the order in which rows are stored."""
+        vectors = list(itertools.product(*self.rows))
+        return np.array(vectors, int).reshape(len(vectors), self.ndim)
 
-    def live(self, axis: int) -> np.ndarray:
-        """Whether a position and its partner both exist: (rows, period)."""
+    def row_index(self, shift: Shift) -> int | Array:
+        """Where in that order a displacement vector stands."""
+        index: int | Array = 0
+        for rows, period, d in zip(self.rows, self.periods, shift, strict=True):
+            table = np.zeros(period, int)
+            table[list(rows)] = np.arange(len(rows))
+            place = int(table[d]) if isinstance(d, int) else jnp.asarray(table)[d]
+            index = index * len(rows) + place
+        return index
+
+    def live(self, axis: int, row: int) -> np.ndarray:
+        """For each position along `axis`, whether it and its partner on `row` exist."""
         inside = np.arange(self.periods[axis]) < self.sizes[axis]
-        return inside[None, :] & (self.partners(axis) < self.sizes[axis])
+        return inside & np.roll(inside, -row)
 
 
 def live_rows(size: int, period: int) -> tuple[int, ...]:
@@ -79,51 +98,57 @@ def live_rows(size: int, period: int) -> tuple[int, ...]:
     return tuple(d for d in range(period) if d < size or period - d < size)
 
 
-def along(values: np.ndarray, ndim: int, *axes: int) -> np.ndarray:
-    """Reshape so that the axes of `values` lie at `axes` of an `ndim`-dimensional array."""
+def along(values: np.ndarray | Array, ndim: int, axis: int) -> np.ndarray | Array:
+    """Reshape a vector so that it lies along `axis` of an `ndim`-dimensional array."""
     shape = [1] * ndim
-    for axis, size in zip(axes, values.shape, strict=True):
-        shape[axis] = size
+    shape[axis] = -1
     return values.reshape(shape)
 
 
-def take_rows(array: Array, axis: int, have: tuple[int, ...], want: np.ndarray) -> Array:
-    """Rows `want` along `axis` of an array which holds the rows `have`."""
-    index = {row: i for i, row in enumerate(have)}
-    chosen = [index[int(row)] for row in want]
-    if chosen == list(range(len(have))):
-        return array
-    return jnp.take(array, np.array(chosen), axis=axis)
+def shifted(image_map: Array, shift: Shift) -> Array:
+    """A map as seen from the partner: entry p is the map at p + shift, cyclically."""
+    for axis, d in enumerate(shift):
+        if isinstance(d, int):
+            image_map = jnp.roll(image_map, -d, axis) if d else image_map
+        else:
+            period = image_map.shape[axis]
+            twice = jnp.concatenate([image_map, image_map], axis)
+            image_map = lax.dynamic_slice_in_dim(twice, d, period, axis)
+    return image_map
 
 
-def to_matrix(array: Array, diagonals: Diagonals) -> Array:
-    """All rows -> interleaved matrix: [rows, positions, *lanes] -> [*lanes, p1, q1, p2, q2, ...]."""
-    for axis in range(diagonals.ndim):
+def to_matrix(rows: Array, diagonals: Diagonals) -> Array:
+    """All rows -> interleaved matrix: [row, positions, *lanes] -> [*lanes, p1, q1, p2, q2, ...]."""
+    ndim = diagonals.ndim
+    array = rows.reshape(tuple(map(len, diagonals.rows)) + rows.shape[1:])
+    for axis in range(ndim):
         size, period = diagonals.sizes[axis], diagonals.periods[axis]
         p, q = np.indices((size, size))
         index = {row: i for i, row in enumerate(diagonals.rows[axis])}
         row = np.vectorize(index.__getitem__, otypes=[int])((q - p) % period)
         # The axes before this one have moved to the end already, as pairs (p, q).
-        rows_first = jnp.moveaxis(array, (0, diagonals.ndim - axis), (0, 1))
+        rows_first = jnp.moveaxis(array, (0, ndim - axis), (0, 1))
         array = jnp.moveaxis(rows_first[row, p], (0, 1), (-2, -1))
     return array
 
 
 def from_matrix(matrix: Array, diagonals: Diagonals) -> Array:
-    """Interleaved matrix -> rows: [*lanes, p1, q1, p2, q2, ...] -> [rows, positions, *lanes]."""
+    """Interleaved matrix -> rows: [*lanes, p1, q1, p2, q2, ...] -> [row, positions, *lanes].
+
+    Places that are no pair of positions hold arbitrary values.
+    """
     ndim = diagonals.ndim
     lanes = matrix.ndim - 2 * ndim
     index = []
-    for axis in range(ndim):
-        live = diagonals.live(axis)
-        p = np.where(live, np.arange(diagonals.periods[axis])[None, :], 0)
-        q = np.where(live, diagonals.partners(axis), 0)
-        index += [along(i, 2 * ndim, axis, ndim + axis) for i in (p, q)]
+    for axis, (size, period) in enumerate(zip(diagonals.sizes, diagonals.periods, strict=True)):
+        p = np.arange(period)[None, :]
+        q = (p + np.array(diagonals.rows[axis])[:, None]) % period
+        inside = (p < size) & (q < size)
+        for position in (np.where(inside, p, 0), np.where(inside, q, 0)):
+            shape = [1] * (2 * ndim)
+            shape[axis], shape[ndim + axis] = position.shape
+            index.append(position.reshape(shape))
     # All advanced indices adjoin, so the indexed axes stay where they are: after the lanes.
     array = matrix[(slice(None),) * lanes + tuple(index)] if ndim else matrix
-    return jnp.moveaxis(array, range(lanes), range(array.ndim - lanes, array.ndim))
-
-
-def displacements(diagonals: Diagonals) -> list[tuple[int, ...]]:
-    """The displacement vectors held, one per diagonal."""
-    return list(itertools.product(*diagonals.rows))
+    array = jnp.moveaxis(array, range(lanes), range(array.ndim - lanes, array.ndim))
+    return array.reshape(diagonals.count, *diagonals.periods, *array.shape[2 * ndim :])

@@ -1,127 +1,199 @@
-"""Carry out a plan: the kernel recursion, node by node."""
+"""Carry out a plan: single images first, then their pairs, tile by tile."""
 
-import dataclasses
+import math
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._kernel.diagonals import Diagonals, take_rows
-from ntkjax._kernel.graph import at_place
-from ntkjax._kernel.inputs import input_state
+from ntkjax._kernel.diagonals import to_matrix
+from ntkjax._kernel.images import Own, image_maps, own_kernels
 from ntkjax._kernel.kernel import Kernel
-from ntkjax._kernel.operation import Step, views
-from ntkjax._kernel.operations.custom import kernel_of_state, state_of_kernel
-from ntkjax._kernel.plan import Plan, Request
-from ntkjax._kernel.state import Pairs, State, View
+from ntkjax._kernel.operation import MixingOperation, RowOperation
+from ntkjax._kernel.operations.custom import Custom, distances, rows_of_matrix
+from ntkjax._kernel.plan import Plan
+from ntkjax._kernel.rows import Pairing, covariance_rows, mixed_rows
+from ntkjax._kernel.segment import Maps, Stores
+from ntkjax._kernel.state import Pairs
+from ntkjax._kernel.tiles import choose_tiling, over_tiles
 
 Input = tuple[Array, Array | None] | Kernel
 
 
-def evaluate(plan: Plan, inputs: dict[int, Input], request: Request) -> list[Kernel]:
+def evaluate(plan: Plan, inputs: dict[int, Input]) -> list[Kernel]:
     """The kernels of the outputs. `inputs` maps each input node to its arrays or its kernel."""
-    states: list[State] = []
-    for index, node in enumerate(plan.nodes):
-        step = plan.step(index) if node.operation else _input_step(plan, index)
-        with at_place(node.place):
-            if node.operation is None:
-                state = _start(inputs[index], step, request)
-            else:
-                given = tuple(_select(states[i], plan, i, index, step) for i in node.inputs)
-                state = node.operation.apply(given, step)
-        states.append(state)
-    return [_finish(states[i], plan, i, request) for i in plan.outputs]
-
-
-def _input_step(plan: Plan, index: int) -> Step:
-    """What an input of the network must give."""
-    node, held = plan.nodes[index], plan.held[index]
-    return Step(
-        node.place, (), node.signal, held.cross, held.cross, held.own, held.own,
-        held.in_distances, plan.symmetric,
-    )  # fmt: skip
-
-
-def _start(given: Input, step: Step, request: Request) -> State:
-    """The state at an input."""
-    if isinstance(given, Kernel):
-        state = state_of_kernel(given, step)
+    signal = plan.nodes[0].signal
+    counts = signal.shape1[signal.batch_axis], signal.shape2[signal.batch_axis]
+    batches = [_of_side(inputs, 0), _of_side(inputs, 0 if plan.symmetric else 1)]
+    owns = [own_kernels(plan, batches[0], 0, counts[0])]
+    owns.append(owns[0] if plan.symmetric else own_kernels(plan, batches[1], 1, counts[1]))
+    whole = any(not isinstance(n.operation, (RowOperation, MixingOperation)) for n in plan.nodes
+                if n.operation is not None) or any(isinstance(i, Kernel) for i in inputs.values())
+    dtype = jax.tree.leaves(inputs)[0].dtype
+    tiling = choose_tiling(*counts, *_sizes(plan), dtype.itemsize, plan.symmetric)
+    if whole or tiling.is_whole:
+        same = jnp.eye(counts[0], dtype=bool) if plan.symmetric else None
+        block = None if whole else tiling.block
+        pieces = _pairs(plan, batches, owns, inputs, counts, same, block)
     else:
-        state = input_state(*given, step)
-    ntk = state.cross.ntk if request.ntk else None
-    return dataclasses.replace(state, cross=dataclasses.replace(state.cross, ntk=ntk))
+        pieces = _tiled(plan, batches, owns, counts, tiling)
+    return [
+        _kernel(plan, index, piece, owns) for index, piece in zip(plan.outputs, pieces, strict=True)
+    ]
 
 
-def _rows(pairs: Pairs | None, held: Diagonals | None, wanted: Diagonals | None) -> Pairs | None:
-    """The wanted ones of the diagonals held."""
-    if pairs is None or held is None or wanted is None:
-        return None
-
-    def take(array: Array) -> Array:
-        for axis, rows in enumerate(wanted.rows):
-            array = take_rows(array, axis, held.rows[axis], rows)
-        return array
-
-    return pairs.map(take)
+def _of_side(inputs: dict[int, Input], side: int) -> dict[int, Any]:
+    """The arrays of one batch; kernels, which hold both, stay."""
+    return {i: item if isinstance(item, Kernel) else item[side] for i, item in inputs.items()}
 
 
-def _select(state: State, plan: Plan, index: int, consumer: int, step: Step) -> State:
-    """What one consumer needs of a state: its diagonals, as distances or as covariances."""
+def _sizes(plan: Plan) -> tuple[int, int]:
+    """Most positions on one diagonal, and numbers that a pair of images needs at the same time."""
+    positions = max(math.prod(held.cross.periods) for held in plan.held)
+    stored = sum(
+        2 * math.prod(held.cross.periods) * held.cross.count
+        for index, (node, held) in enumerate(zip(plan.nodes, plan.held, strict=True))
+        if isinstance(node.operation, MixingOperation) or index in plan.outputs
+    )
+    return positions, stored + 4 * positions
+
+
+def _pairs(
+    plan: Plan,
+    batches: list[dict[int, Any]],
+    owns: list[Own],
+    kernels: dict[int, Any],
+    counts: tuple[int, int],
+    same: Array | None,
+    block: int | None,
+) -> list[Pairs]:
+    """The outputs for all pairs of two batches, as covariances on the diagonals held."""
+    first = image_maps(plan, batches[0], owns[0])
+    second = first if plan.symmetric and same is None else image_maps(plan, batches[1], owns[1])
+    pairing = Pairing(
+        jax.tree.map(lambda a: a[..., :, None], first),
+        jax.tree.map(lambda a: a[..., None, :], second),
+        counts,
+        block,
+        same,
+    )
+    stores: Stores = {}
+    for index, node in enumerate(plan.nodes):
+        if isinstance(kernels.get(index), Kernel):
+            stores[index] = _rows_of_kernel(plan, index, kernels[index], pairing)
+        elif isinstance(node.operation, MixingOperation):
+            stores[index] = mixed_rows(plan, index, pairing, stores)
+        elif isinstance(node.operation, Custom):
+            given = _given_kernel(plan, index, pairing, stores, owns)
+            kernel = node.operation.apply(given)
+            stores[index] = _rows_of_kernel(plan, index, kernel, pairing)
+    return [
+        covariance_rows(plan, index, plan.held[index].cross, pairing, stores)
+        for index in plan.outputs
+    ]
+
+
+def _rows_of_kernel(plan: Plan, index: int, kernel: Kernel, pairing: Pairing) -> Pairs:
+    """The diagonals held at a node, of a full kernel."""
     held = plan.held[index]
-    cross = _rows(state.cross, held.cross, step.given)
-    assert cross is not None
-    own = (_rows(pairs, held.own, step.given_self) for pairs in (state.self1, state.self2))
-    state = State(state.var1, state.var2, *own, cross)
-    operation = plan.nodes[consumer].operation
-    keep = step.in_distances or (operation is not None and operation.needs_distance)
-    if keep or not held.in_distances:
-        return state
-    return as_covariances(state, step.given, step.given_self)
+    moment = rows_of_matrix(kernel.nngp, "nngp", held.cross)
+    if held.in_distances and kernel.distance is not None:
+        moment = rows_of_matrix(kernel.distance, "distance", held.cross)
+    elif held.in_distances:
+        first, second = pairing.first[index].variance, pairing.second[index].variance
+        assert first is not None
+        assert second is not None
+        moment = distances(moment, held.cross, first, second)
+        if pairing.same is not None:
+            zero = held.cross.row_index((0,) * held.cross.ndim)
+            moment = moment.at[zero].set(jnp.where(pairing.same, 0.0, moment[zero]))
+    if not plan.request.ntk:
+        return Pairs(moment)
+    return Pairs(moment, rows_of_matrix(kernel.ntk, "ntk", held.cross))
 
 
-def as_covariances(state: State, cross: Diagonals, own: Diagonals | None) -> State:
-    """The same state, with covariances in place of distances and variances."""
-
-    def of_images(pairs: Pairs | None, var: Array | None) -> Pairs | None:
-        if pairs is None or own is None:
-            return None
-        return View(own, var, var).as_covariance(pairs)
-
-    return State(
-        None,
-        None,
-        of_images(state.self1, state.var1),
-        of_images(state.self2, state.var2),
-        views(state, cross).as_covariance(state.cross),
+def _given_kernel(
+    plan: Plan, index: int, pairing: Pairing, stores: Stores, owns: list[Own]
+) -> Kernel:
+    """The full kernel that a user's layer is given."""
+    (below,) = plan.nodes[index].inputs
+    rows = plan.held[below].cross.all()
+    pairs = covariance_rows(plan, below, rows, pairing, stores).map(lambda a: to_matrix(a, rows))
+    return Kernel.of_signal(
+        plan.nodes[below].signal,
+        nngp=pairs.moment,
+        ntk=pairs.ntk,
+        cov1=owns[0].matrices[index],
+        cov2=None if plan.symmetric else owns[1].matrices[index],
+        x1_is_x2=jnp.asarray(plan.symmetric),
     )
 
 
-def _finish(state: State, plan: Plan, index: int, request: Request) -> Kernel:
+def _tiled(
+    plan: Plan,
+    batches: list[dict[int, Any]],
+    owns: list[Own],
+    counts: tuple[int, int],
+    tiling: Any,
+) -> list[Pairs]:
+    """The same as `_pairs`, tile by tile."""
+
+    def lead(side: int) -> Any:
+        """What belongs to the images of a side, images in front."""
+        arrays = {
+            i: jnp.moveaxis(array, plan.nodes[i].signal.batch_axis, 0)
+            for i, array in batches[side].items()
+        }
+        return arrays, owns[side].of_images(lambda a, axis: jnp.moveaxis(a, axis, 0))
+
+    def back(part: Any) -> tuple[dict[int, Any], Own]:
+        arrays, own = part
+        batch = {
+            i: jnp.moveaxis(array, 0, plan.nodes[i].signal.batch_axis)
+            for i, array in arrays.items()
+        }
+        return batch, own.of_images(lambda a, axis: jnp.moveaxis(a, 0, axis))
+
+    def compute(first: Any, second: Any, same: Array) -> list[Pairs]:
+        (batch1, own1), (batch2, own2) = back(first), back(second)
+        rows = _pairs(
+            plan, [batch1, batch2], [own1, own2], {}, (tiling.size1, tiling.size2),
+            same if plan.symmetric else None, tiling.block,
+        )  # fmt: skip
+        return [piece.map(lambda a: jnp.moveaxis(a, (-2, -1), (0, 1))) for piece in rows]
+
+    scalar = all(plan.held[index].cross.ndim == 0 for index in plan.outputs)
+    made = over_tiles(tiling, compute, lead(0), lead(1), plan.symmetric and scalar)
+    return [piece.map(lambda a: jnp.moveaxis(a, (0, 1), (-2, -1))) for piece in made]
+
+
+def _kernel(plan: Plan, index: int, pairs: Pairs, owns: list[Own]) -> Kernel:
     """The kernel of an output, in the layout that users see."""
     held, signal = plan.held[index], plan.nodes[index].signal
-    if not (request.diagonal_spatial and signal.sizes):
-        return kernel_of_state(state, signal, held.cross, plan.symmetric)
-    if held.in_distances:
-        state = as_covariances(state, held.cross, held.own)
-    zero = tuple(rows.index(0) for rows in held.cross.rows)
-    own_zero = tuple(rows.index(0) for rows in held.own.rows) if held.own else ()
-    crop = tuple(slice(size) for size in signal.sizes)
+    equal = plan.request.diagonal_spatial and bool(signal.sizes)
 
-    def equal_positions(array: Array | None, row: tuple[int, ...]) -> Array | None:
-        if array is None:
+    def layout(rows: Array | None, diagonals: Any) -> Array | None:
+        if rows is None:
             return None
-        image = array[row][crop]
-        ndim = len(crop)
+        if not equal:
+            return to_matrix(rows, diagonals)
+        image = rows[diagonals.row_index((0,) * diagonals.ndim)][diagonals.crop]
+        ndim = diagonals.ndim
         return image.transpose(*range(ndim, image.ndim), *range(ndim))
 
-    def own(pairs: Pairs | None) -> Array | None:
-        return None if pairs is None else equal_positions(pairs.covariance, own_zero)
+    def own(side: int) -> Array | None:
+        rows = owns[side].outputs.get(index)
+        return None if rows is None else layout(rows, plan.of_images().held[index].cross)
 
     return Kernel.of_signal(
         signal,
-        diagonal_spatial=True,
-        nngp=equal_positions(state.cross.covariance, zero),
-        ntk=equal_positions(state.cross.ntk, zero),
-        cov1=own(state.self1),
-        cov2=None if plan.symmetric else own(state.self2),
+        diagonal_spatial=equal,
+        nngp=layout(pairs.moment, held.cross),
+        ntk=layout(pairs.ntk, held.cross),
+        cov1=own(0),
+        cov2=None if plan.symmetric else own(1),
         x1_is_x2=jnp.asarray(plan.symmetric),
     )
+
+

@@ -11,8 +11,7 @@ import numpy as np
 from jax import Array, lax
 
 from ntkjax._kernel.diagonals import Diagonals
-from ntkjax._kernel.operation import Step
-from ntkjax._kernel.state import Pairs, State, View
+from ntkjax._kernel.signal import Signal
 
 #: How many channels are summed in one pass over a block of pairs: enough that the block is read and
 #: written rarely, few enough that the inputs stay in registers.
@@ -62,63 +61,41 @@ def as_floats(name: str, x: object) -> Array:
     return x
 
 
-def input_state(x1: Array, x2: Array | None, step: Step) -> State:
-    """The state at an input of the network: arrays laid out as the signal says."""
-    images1 = _by_position(x1, step)
-    images2 = images1 if x2 is None else _by_position(x2, step)
-
-    def on_pairs(first: Array, second: Array, diagonals: Diagonals) -> Pairs:
-        """Kernel of images whose lanes broadcast, `[channel, position per axis ..., *lanes]`."""
-        view = View(diagonals, None, None)
-        if step.in_distances:
-            moment = _sum_channels(lambda a, b: jnp.square(a - b), first, second, view)
-            return Pairs(distance=moment)
-        return Pairs(covariance=_sum_channels(lambda a, b: a * b, first, second, view))
-
-    cross = on_pairs(images1[..., :, None], images2[..., None, :], step.wanted)
-    cross = Pairs(cross.distance, cross.covariance, jnp.zeros_like(cross.second_moment))
-    own = [None, None]
-    if step.wanted_self is not None:
-        own = [on_pairs(images1, images1, step.wanted_self)]
-        own += own if x2 is None else [on_pairs(images2, images2, step.wanted_self)]
-    if not step.in_distances:
-        return State(None, None, *own, cross)
-    var1 = jnp.mean(jnp.square(images1), axis=0)
-    var2 = var1 if x2 is None else jnp.mean(jnp.square(images2), axis=0)
-    return State(var1, var2, *own, cross)
-
-
-def _by_position(x: Array, step: Step) -> Array:
+def by_position(x: Array, signal: Signal, grid: Diagonals) -> Array:
     """A batch as `[channel, position per axis ..., image]`, padded to the periods."""
-    signal = step.signal
     x = jnp.transpose(x, (signal.channel_axis, *signal.spatial_axes, signal.batch_axis))
-    pad = [(0, period - size) for size, period in zip(step.wanted.sizes, step.wanted.periods)]
+    pad = [(0, period - size) for size, period in zip(grid.sizes, grid.periods, strict=True)]
     return jnp.pad(x, [(0, 0), *pad, (0, 0)])
 
 
-def _sum_channels(
-    term: Callable[[Array, Array], Array], first: Array, second: Array, view: View
-) -> Array:
-    """Mean over channels of `term(first at p, second at its partner)`."""
+def squared_distance(a: Array, b: Array) -> Array:
+    """(a - b)^2: the term of a distance, summed over channels."""
+    return jnp.square(a - b)
 
-    def add(total: Array | float, a: Array, b: Array) -> Array | float:
+
+def mean_over_channels(
+    term: Callable[[Array, Array], Array], first: Array, second: Array
+) -> Array:
+    """Mean over the leading axis of `term(first, second)`, without storing the terms."""
+
+    def add(total: Array | float, a: Array, b: Array) -> Array:
         for i in range(a.shape[0]):
-            total = total + term(view.first(a[i]), view.second(b[i]))
-        return total
+            total = total + term(a[i], b[i])
+        return total  # type: ignore[return-value]
 
     channels = first.shape[0]
     chunks, rest = divmod(channels, _CHANNELS_AT_ONCE)
-    total = add(0.0, first[channels - rest :], second[channels - rest :])
+    total = add(0.0, first[channels - rest :], second[channels - rest :]) if rest else 0.0
     if chunks:
 
         def split(x: Array) -> Array:
             return x[: channels - rest].reshape(chunks, _CHANNELS_AT_ONCE, *x.shape[1:])
 
         def body(total: Array, part: tuple[Array, Array]) -> tuple[Array, None]:
-            return add(total, *part), None  # type: ignore[return-value]
+            return add(total, *part), None
 
         parts = split(first), split(second)
         shape = jax.eval_shape(lambda a, b: add(0.0, a[0], b[0]), *parts)
         start = jnp.zeros(shape.shape, shape.dtype) + total
         total, _ = lax.scan(body, start, parts)
-    return total / channels
+    return total / channels  # type: ignore[return-value]

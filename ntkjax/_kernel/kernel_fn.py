@@ -246,5 +246,5 @@ def network_plan(
 def _compiled(part: Part, items: list[Any], structure: Value, request: Request) -> Any:
     """The kernels of all outputs: one program for each network, shapes and request."""
     plan, places = network_plan(part, items, structure, request)
-    kernels = evaluate(plan, dict(enumerate(items)), request)
+    kernels = evaluate(plan, dict(enumerate(items)))
     return map_value(kernels.__getitem__, places)

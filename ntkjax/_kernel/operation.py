@@ -2,21 +2,26 @@
 
 Every layer acts on the kernel by one of a few operations. An operation says, without arithmetic,
 what signal comes out (`infer`) and which diagonals of its input the wanted diagonals of its output
-are made of (`demand`); `apply` does the arithmetic on whatever block of images and diagonals the
-engine hands it. Operations are pytrees: their numbers (standard deviations, slopes) may be traced,
-and networks which differ in them alone share one compiled program.
+are made of. Operations are pytrees: their numbers (standard deviations, slopes) may be traced, and
+networks which differ in them alone share one compiled program.
+
+A `RowOperation` makes each output diagonal of one input diagonal. Its arithmetic is split by what
+it depends on, because the engine loops over diagonals and pairs of images: on one image alone
+(`variance`), on one image and the diagonal (`image`), on the diagonal alone (`masks`), and on a pair
+(`pair`). A `MixingOperation` makes an output diagonal of many; the engine hands it one input
+diagonal at a time to add to its total.
 """
 
 import dataclasses
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
+from jax import Array
 
-from ntkjax._kernel.diagonals import Diagonals, Rows
+from ntkjax._kernel.diagonals import Diagonals, Rows, Shift
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs, State, View
+from ntkjax._kernel.state import Pairs, Row, Side
 
 
 def static(**kwargs: Any) -> Any:
@@ -37,6 +42,25 @@ class LayerError(ValueError):
     """A layer cannot take its input; the message names the layer and its place."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What the planner decided for one operation in its network.
+
+    Attributes:
+      signal: the signal of its (first) input.
+      below: geometry of its (first) input.
+      here: geometry of its output, and the rows of the cross kernel to hold.
+      in_distances: whether the output is carried as distances rather than covariances.
+      ntk: whether the neural tangent kernel is wanted.
+    """
+
+    signal: Signal
+    below: Diagonals
+    here: Diagonals
+    in_distances: bool
+    ntk: bool
+
+
 class Operation:
     """One step of the kernel recursion. The defaults are those of a pointwise operation."""
 
@@ -44,8 +68,6 @@ class Operation:
     gives_distance = False
     #: Whether the inputs must be distances, with their variances.
     needs_distance = False
-    #: Whether an output diagonal is made of several input diagonals.
-    mixes_diagonals = False
     #: Whether the output has the input's axes, and its periods up to `period_ratio`.
     keeps_axes = True
     #: Whether the kernels of images with themselves are needed on all diagonals.
@@ -70,71 +92,50 @@ class Operation:
         del given
         return wanted.rows
 
-    def apply(self, states: tuple[State, ...], step: "Step") -> State:
-        """The state after this operation."""
+    def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
+        """Variances of single images, `[position per axis ..., *lanes]`, after the operation."""
         raise NotImplementedError
 
 
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """What the planner decided for one operation in its network.
+class RowOperation(Operation):
+    """An operation which makes each output diagonal of one input diagonal."""
 
-    Attributes:
-      place: where in the network, for messages.
-      signals: the signals of its inputs.
-      signal: the signal of its output.
-      given: diagonals of the cross kernel held at its input.
-      wanted: diagonals of the cross kernel to make.
-      given_self: diagonals of the self kernels held at its input; None where none are needed.
-      wanted_self: diagonals of the self kernels to make.
-      in_distances: whether the output is carried as distances.
-      symmetric: whether both batches are the same.
-    """
+    def source(self, shift: Shift, below: Diagonals) -> Shift:
+        """The input diagonal of an output diagonal."""
+        del below
+        return shift
 
-    place: str
-    signals: tuple[Signal, ...]
-    signal: Signal
-    given: Diagonals
-    wanted: Diagonals
-    given_self: Diagonals | None
-    wanted_self: Diagonals | None
-    in_distances: bool
-    symmetric: bool
+    def masks(self, here: Row, below: Row) -> Any:
+        """Whatever depends on the diagonal alone."""
+        del here, below
+
+    def image(self, variance: Array | None, side: Side, here: Row, below: Row, step: Step) -> Any:
+        """Whatever depends on one image and the diagonal, as the pairs see it.
+
+        `variance` is that of the (first) input; None in covariance form.
+        """
+        del variance, side, here, below, step
+
+    def pair(self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step) -> Pairs:
+        """The pairs after this operation, given those before and the two images' contributions."""
+        raise NotImplementedError
 
 
-PairsFn = Callable[[Pairs, View, View], Pairs]
+class MixingOperation(Operation):
+    """An operation which makes an output diagonal of many input diagonals."""
 
+    needs_energy = True
 
-def views(state: State, diagonals: Diagonals) -> View:
-    """How the pairs of the cross kernel see the maps of their images."""
-    var1 = None if state.var1 is None else state.var1[..., :, None]
-    var2 = None if state.var2 is None else state.var2[..., None, :]
-    return View(diagonals, var1, var2)
+    def start(self, here: Diagonals, lanes: tuple[int, ...], dtype: Any) -> Array:
+        """An empty total over the output rows: [row, position per axis ..., *lanes]."""
+        raise NotImplementedError
 
+    def add(
+        self, total: Array, row: Array, shift: Shift, below: Diagonals, here: Diagonals
+    ) -> Array:
+        """Add what one input row, at displacement `shift`, contributes to the output rows."""
+        raise NotImplementedError
 
-def map_pairs(state: State, step: Step, after: tuple, fn: PairsFn) -> State:
-    """Apply `fn` to the pairs of all three pairings, given the variances `after` the operation.
-
-    `fn` gets the pairs, and the view of the maps before and after.
-    """
-    var1, var2 = after
-    new = State(var1, var2, None, None, state.cross)
-
-    def on_self(pairs: Pairs | None, before: Any, later: Any) -> Pairs | None:
-        if pairs is None or step.wanted_self is None or step.given_self is None:
-            return None
-        seen = View(step.given_self, before, before)
-        return fn(pairs, seen, View(step.wanted_self, later, later))
-
-    self1 = on_self(state.self1, state.var1, var1)
-    self2 = self1 if step.symmetric else on_self(state.self2, state.var2, var2)
-    cross = fn(state.cross, views(state, step.given), views(new, step.wanted))
-    return State(var1, var2, self1, self2, cross)
-
-
-def map_variances(state: State, fn: Callable, symmetric: bool) -> tuple:
-    """Apply `fn` to the variances of both batches."""
-    if state.var1 is None:
-        return None, None
-    var1 = fn(state.var1)
-    return var1, (var1 if symmetric else fn(state.var2))
+    def positions(self, image_map: Array, below: Diagonals, here: Diagonals) -> Array:
+        """The operation on a map of positions of single images."""
+        raise NotImplementedError

@@ -11,7 +11,7 @@ import math
 from fractions import Fraction
 
 from ntkjax._kernel.graph import Graph, Node
-from ntkjax._kernel.operations.reperiod import Reperiod
+from ntkjax._kernel.operations.mixing import Reperiod
 
 Ratios = tuple[Fraction, ...]
 

@@ -45,36 +45,56 @@ class Plan:
     nodes: tuple[Node, ...]
     held: tuple[Held, ...]
     outputs: tuple[int, ...]
+    request: Request
     symmetric: bool
 
     def step(self, index: int) -> Step:
         """All that the operation of a node needs to know."""
         node, held = self.nodes[index], self.held[index]
-        assert node.operation is not None
-        given = Diagonals((), (), ())
-        given_self = None
-        if node.inputs:
-            cross, own = needs(node, held, self.held[node.inputs[0]].cross)
-            given, given_self = cross, own
-        signals = tuple(self.nodes[i].signal for i in node.inputs)
+        below = node.inputs[0] if node.inputs else index
         return Step(
-            node.place, signals, node.signal, given, held.cross, given_self, held.own,
-            held.in_distances, self.symmetric,
-        )  # fmt: skip
+            self.nodes[below].signal,
+            self.held[below].cross,
+            held.cross,
+            held.in_distances,
+            self.request.ntk,
+        )
 
+    def is_converted(self, consumer: int, given: int) -> bool:
+        """Whether a consumer takes covariances where its input is held as distances."""
+        operation = self.nodes[consumer].operation
+        keeps = self.held[consumer].in_distances or (operation and operation.needs_distance)
+        return self.held[given].in_distances and not keeps
 
-def needs(node: Node, held: Held, geometry: Diagonals) -> tuple[Diagonals, Diagonals | None]:
-    """The cross and the own diagonals that a node needs of an input of the given geometry."""
-    operation = node.operation
-    assert operation is not None
-    cross = geometry.with_rows(operation.demand(held.cross, geometry))
-    own = [held.own] if held.own is not None else []
-    if operation.needs_self:
-        return cross, geometry.all()
-    if operation.needs_energy and held.in_distances:
-        own.append(held.cross.zero())
-    rows = [geometry.with_rows(operation.demand(wanted, geometry)) for wanted in own]
-    return cross, functools.reduce(Diagonals.union, rows) if rows else None
+    def has_own(self, index: int) -> bool:
+        """Whether the kernels of images with themselves are held at a node."""
+        return self._own_rows(index) is not None
+
+    def _own_rows(self, index: int) -> Diagonals | None:
+        held, operation = self.held[index], self.nodes[index].operation
+        if operation is not None and operation.needs_energy and held.in_distances:
+            zero = held.cross.zero()
+            return zero if held.own is None else zero.union(held.own)
+        return held.own
+
+    def of_images(self) -> "Plan":
+        """The plan for the kernels of images with themselves."""
+
+        def own(index: int, held: Held) -> Held:
+            rows = self._own_rows(index)
+            cross = held.cross.zero() if rows is None else rows
+            return Held(cross, rows, held.in_distances)
+
+        held = tuple(own(i, h) for i, h in enumerate(self.held))
+        request = dataclasses.replace(self.request, ntk=False)
+        return dataclasses.replace(self, held=held, request=request)
+
+    def given_rows(self, index: int, rows: Diagonals) -> Diagonals:
+        """The diagonals of its input that a node makes `rows` of."""
+        node = self.nodes[index]
+        assert node.operation is not None
+        geometry = self.held[node.inputs[0]].cross
+        return geometry.with_rows(node.operation.demand(rows, geometry))
 
 
 def make_plan(graph: Graph, outputs: list[int], request: Request, symmetric: bool) -> Plan:
@@ -105,8 +125,22 @@ def make_plan(graph: Graph, outputs: list[int], request: Request, symmetric: boo
         held = Held(cross[i], own[i], in_distances[i])
         linear = not node.operation.gives_distance
         for j in node.inputs:
-            add(j, *needs(node, held, geometry[j]))
+            add(j, *_needs(node, held, geometry[j]))
             if node.operation.needs_distance or (linear and in_distances[i]):
                 in_distances[j] = True
     held = tuple(Held(*parts) for parts in zip(cross, own, in_distances))
-    return Plan(tuple(graph.nodes), held, tuple(outputs), symmetric)
+    return Plan(tuple(graph.nodes), held, tuple(outputs), request, symmetric)
+
+
+def _needs(node: Node, held: Held, geometry: Diagonals) -> tuple[Diagonals, Diagonals | None]:
+    """The cross and the own diagonals that a node needs of an input of the given geometry."""
+    operation = node.operation
+    assert operation is not None
+    cross = geometry.with_rows(operation.demand(held.cross, geometry))
+    if operation.needs_self:
+        return cross, geometry.all()
+    own = [held.own] if held.own is not None else []
+    if operation.needs_energy and held.in_distances:
+        own.append(held.cross.zero())
+    rows = [geometry.with_rows(operation.demand(wanted, geometry)) for wanted in own]
+    return cross, functools.reduce(Diagonals.union, rows) if rows else None

@@ -9,12 +9,12 @@ pair of taps reads depends on D alone, provided that the input period divides st
 import dataclasses
 import math
 from fractions import Fraction
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ntkjax._kernel.diagonals import Diagonals
 from ntkjax._kernel.operation import LayerError
 from ntkjax._kernel.signal import Signal
 
@@ -69,9 +69,11 @@ class Window:
             return Fraction(1, math.gcd(size, self.stride)), size
         return Fraction(1, self.stride), None
 
-    def source_rows(self, rows: np.ndarray, period: int, shift: int = 0) -> np.ndarray:
-        """Input row under output rows, for a tap pair whose second is `shift` taps further."""
-        return (self.stride * rows + self.dilation * shift) % period
+    def source_row(self, row: Any, period: int, shift: int = 0) -> Any:
+        """Input row under an output row, for a tap pair whose second is `shift` taps further."""
+        if self.stride == 1 and shift == 0:
+            return row
+        return (self.stride * row + self.dilation * shift) % period
 
     def positions(self, tap: int, size: int, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Input positions of a tap, and whether they lie inside the image."""
@@ -81,10 +83,20 @@ class Window:
             return position % size, live_output
         return position, live_output & (position >= 0) & (position < size)
 
+    def inside(self, size: int, period: int) -> list[np.ndarray]:
+        """For each tap, at which of the outputs 0 .. period - 1 it lies inside the image."""
+        outputs = np.arange(period)
+        return [self.positions(tap, size, outputs)[1] for tap in range(self.taps)]
+
+    def can_leave(self, size: int) -> bool:
+        """Whether a tap of some output lies outside the image."""
+        return not all(mask.all() for mask in self.inside(size, self.size_out(size)))
+
     def counts(self, size: int) -> np.ndarray:
         """For each output position, how many of its taps lie inside the image."""
         outputs = np.arange(self.size_out(size))
-        return sum(self.positions(tap, size, outputs)[1].astype(int) for tap in range(self.taps))
+        inside = [self.positions(tap, size, outputs)[1] for tap in range(self.taps)]
+        return np.sum(inside, axis=0, dtype=int)
 
     def slide(self, array: Array, axis: int, tap: int, size: int, period: int) -> Array:
         """Entries of `array` at a tap's positions along `axis`, for outputs 0 .. period - 1.
@@ -125,17 +137,3 @@ def infer_windows(windows: tuple[Window, ...], signal: Signal) -> Signal:
         )
     return signal.with_sizes(sizes)
 
-
-def inside(window: Window, wanted: Diagonals, axis: int, size: int) -> tuple[np.ndarray, ...]:
-    """For every tap, whether it lies in the image, seen from P and from its partner Q.
-
-    Returns two boolean arrays (taps, rows, period) over the rows `wanted`; both are False where P
-    or Q itself is no output position.
-    """
-    partners = wanted.partners(axis)
-    own = np.broadcast_to(np.arange(wanted.periods[axis]), partners.shape)
-    live = wanted.live(axis)
-    taps = range(window.taps)
-    first = np.stack([window.positions(tap, size, own)[1] for tap in taps]) & live
-    second = np.stack([window.positions(tap, size, partners)[1] for tap in taps]) & live
-    return first, second

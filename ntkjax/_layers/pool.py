@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ntkjax._kernel.operations.pool import GlobalPool, WindowPool
+from ntkjax._kernel.operations.mixing import GlobalPool, WindowPool
 from ntkjax._kernel.window import PADDINGS, Window
 from ntkjax._layers.conv import pad_images
 from ntkjax._layers.layer import Layer, Shape, check_choice, check_counts, make_layer

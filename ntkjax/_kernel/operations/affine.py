@@ -10,18 +10,19 @@ and c = 1 where there is a bias (Sohl-Dickstein et al. 2020, arXiv 2001.07301, e
 """
 
 import dataclasses
+from typing import Any
 
 from jax import Array
 
-from ntkjax._kernel.operation import Operation, Step, map_pairs, map_variances, operation, static
+from ntkjax._kernel.operation import RowOperation, Step, operation, static
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs, State, View
+from ntkjax._kernel.state import Pairs, Row, Side, covariance
 
 Scalar = float | Array
 
 
 @operation
-class Affine(Operation):
+class Affine(RowOperation):
     """Random weights of variance `weight_var` / fan_in, biases of variance `bias_var`.
 
     `width_scale` is None in the NTK parameterization; in the standard one, what to multiply the
@@ -44,21 +45,27 @@ class Affine(Operation):
             return self.weight_var, 0.0 if self.bias_var is None else self.bias_var
         return self.width_scale * signal.channels, 0.0 if self.bias_var is None else 1.0
 
-    def apply(self, states: tuple[State, ...], step: Step) -> State:
-        (state,) = states
-        bias_var = 0.0 if self.bias_var is None else self.bias_var
-        own_weight, own_bias = self._tangent_scales(step.signals[0])
+    def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
+        (var,) = variances
+        return self.weight_var * var + (0.0 if self.bias_var is None else self.bias_var)
 
-        def pairs(pairs: Pairs, before: View, after: View) -> Pairs:
-            ntk = None
-            if pairs.ntk is not None:
-                ntk = self.weight_var * pairs.ntk + own_weight * before.covariance(pairs)
-                ntk = ntk + own_bias
-            if pairs.distance is not None:
-                return Pairs(distance=self.weight_var * pairs.distance, ntk=ntk)
-            return Pairs(covariance=self.weight_var * pairs.covariance + bias_var, ntk=ntk)
+    def image(
+        self, variance: Array | None, side: Side, here: Row, below: Row, step: Step
+    ) -> Array | None:
+        """The variance, from which the covariance in the tangent term is made."""
+        return side.see(variance, below.shift) if step.ntk and step.in_distances else None
 
-        def variance(var: Array) -> Array:
-            return self.weight_var * var + bias_var
-
-        return map_pairs(state, step, map_variances(state, variance, step.symmetric), pairs)
+    def pair(
+        self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
+    ) -> Pairs:
+        (given,) = pairs
+        ntk = None
+        if given.ntk is not None:
+            own_weight, own_bias = self._tangent_scales(step.signal)
+            moment = given.moment
+            cov = covariance(first, second, moment) if step.in_distances else moment
+            ntk = self.weight_var * given.ntk + own_weight * cov + own_bias
+        moment = self.weight_var * given.moment
+        if not step.in_distances and self.bias_var is not None:
+            moment = moment + self.bias_var
+        return Pairs(moment, ntk)

@@ -5,16 +5,18 @@ branches all add.
 import dataclasses
 import functools
 import operator
+from typing import Any
 
 import jax
+from jax import Array
 
-from ntkjax._kernel.operation import LayerError, Operation, Step, operation
+from ntkjax._kernel.operation import LayerError, RowOperation, Step, operation
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import State
+from ntkjax._kernel.state import Pairs
 
 
 @operation
-class Sum(Operation):
+class Sum(RowOperation):
     """Sum of independent zero-mean branches."""
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
@@ -31,8 +33,13 @@ class Sum(Operation):
         gaussian = all(s.is_gaussian for s in signals)
         return dataclasses.replace(signals[0], is_gaussian=gaussian, sources=sources)
 
-    def apply(self, states: tuple[State, ...], step: Step) -> State:
-        return jax.tree.map(lambda *parts: functools.reduce(operator.add, parts), *states)
+    def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
+        return functools.reduce(operator.add, variances)
+
+    def pair(
+        self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
+    ) -> Pairs:
+        return jax.tree.map(lambda *parts: functools.reduce(operator.add, parts), *pairs)
 
 
 def _check_independent(signals: tuple[Signal, ...]) -> None:

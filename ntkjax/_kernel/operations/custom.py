@@ -1,16 +1,16 @@
-"""A user's own `kernel_fn(kernel) -> kernel`, and the way between kernels and states."""
+"""A user's own `kernel_fn(kernel) -> kernel`, which takes all pairs of positions at once."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._kernel.diagonals import Diagonals, Rows, from_matrix, to_matrix
+from ntkjax._kernel.diagonals import Diagonals, Rows, from_matrix, shifted
 from ntkjax._kernel.kernel import Kernel
-from ntkjax._kernel.operation import LayerError, Operation, Step, operation, static, views
+from ntkjax._kernel.operation import LayerError, Operation, operation, static
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs, State, View
 
 
 @operation
@@ -19,14 +19,13 @@ class Custom(Operation):
 
     kernel_fn: Callable[[Kernel], Kernel] = static()
 
-    mixes_diagonals = True
     keeps_axes = False
     needs_self = True
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         if len(signals) != 1:
             raise LayerError(f"a user's layer takes one input, but {len(signals)} came.")
-        out = jax.eval_shape(lambda: _checked(self.kernel_fn(_example(signals[0]))))
+        out = jax.eval_shape(lambda: self.apply(_example(signals[0])))
         return Signal(
             out.shape1,
             out.shape2,
@@ -39,10 +38,35 @@ class Custom(Operation):
     def demand(self, wanted: Diagonals, given: Diagonals) -> Rows:
         return given.all().rows
 
-    def apply(self, states: tuple[State, ...], step: Step) -> State:
-        (state,) = states
-        kernel = self.kernel_fn(kernel_of_state(state, step.signals[0], step.given, step.symmetric))
-        return state_of_kernel(_checked(kernel), step)
+    def apply(self, kernel: Kernel) -> Kernel:
+        """The user's function; refuses what is no kernel."""
+        result = self.kernel_fn(kernel)
+        if not isinstance(result, Kernel):
+            raise LayerError(
+                f"the user's kernel_fn returned {type(result).__name__}, not a Kernel; return "
+                "`kernel.replace(...)` of the kernel that it was given."
+            )
+        return result
+
+    def of_images(self, covariances: Array, signal: Signal) -> Array:
+        """Covariances of images with themselves after the layer: a kernel for each image alone."""
+        shape = list(signal.shape1)
+        shape[signal.batch_axis] = 1
+        single = dataclasses.replace(signal, shape1=tuple(shape), shape2=tuple(shape))
+
+        def one(cov: Array) -> Array | None:
+            kernel = Kernel.of_signal(
+                single,
+                nngp=cov[None, None],
+                ntk=jnp.zeros_like(cov)[None, None],
+                cov1=cov[None],
+                cov2=None,
+                x1_is_x2=jnp.asarray(True),
+            )
+            after = self.apply(kernel).cov1
+            return None if after is None else after[0]
+
+        return jax.vmap(one)(covariances)
 
 
 def _example(signal: Signal) -> Kernel:
@@ -59,88 +83,23 @@ def _example(signal: Signal) -> Kernel:
     )
 
 
-def _checked(kernel: Kernel) -> Kernel:
-    """Refuse what is no kernel."""
-    if not isinstance(kernel, Kernel):
+def rows_of_matrix(matrix: Array | None, name: str, diagonals: Diagonals) -> Array:
+    """The rows of a field of a full kernel; raises where it does not hold all pairs of positions."""
+    positions = tuple(size for size in diagonals.sizes for _ in range(2))
+    shape = None if matrix is None else matrix.shape
+    if matrix is None or matrix.shape[matrix.ndim - len(positions) :] != positions:
         raise LayerError(
-            f"the user's kernel_fn returned {type(kernel).__name__}, not a Kernel; return "
-            "`kernel.replace(...)` of the kernel that it was given."
+            f"its kernel's {name} must hold all pairs of positions, interleaved as (n1, n2, "
+            f"{', '.join(map(str, positions))}), but {'None' if shape is None else shape} came; "
+            "compute it with get=None and without diagonal_spatial=True."
         )
-    return kernel
+    return from_matrix(matrix, diagonals)
 
 
-def kernel_of_state(state: State, signal: Signal, diagonals: Diagonals, symmetric: bool) -> Kernel:
-    """The kernel that users see, from a state which holds all diagonals of all pairings."""
+def distances(covariances: Array, diagonals: Diagonals, first: Array, second: Array) -> Array:
+    """v1 + v2 - 2 K on several rows, where nothing better is known."""
 
-    def matrix(array: Array | None) -> Array | None:
-        return None if array is None else to_matrix(array, diagonals)
+    def one(row: Array, shift: Array) -> Array:
+        return jnp.maximum(first + shifted(second, tuple(shift)) - 2 * row, 0.0)
 
-    def of_images(pairs: Pairs | None, var: Array | None) -> Array | None:
-        if pairs is None:
-            return None
-        return matrix(View(diagonals, var, var).covariance(pairs))
-
-    cross = views(state, diagonals).as_covariance(state.cross)
-    distance = matrix(state.cross.distance)
-    return Kernel.of_signal(
-        signal,
-        nngp=matrix(cross.covariance),
-        ntk=matrix(cross.ntk),
-        cov1=of_images(state.self1, state.var1),
-        cov2=None if symmetric else of_images(state.self2, state.var2),
-        x1_is_x2=jnp.asarray(symmetric),
-        distance=distance,
-    )
-
-
-def state_of_kernel(kernel: Kernel, step: Step) -> State:
-    """The state at an input, or after a user's layer, on the wanted diagonals."""
-
-    def check(array: Array | None, lanes: tuple[int, ...], name: str) -> Array:
-        positions = tuple(size for size in step.wanted.sizes for _ in range(2))
-        if array is None or array.shape != (*lanes, *positions):
-            came = "None" if array is None else f"shape {array.shape}"
-            raise LayerError(
-                f"kernel.{name} must have shape {(*lanes, *positions)}, interleaved over all pairs "
-                f"of positions, but {came} came; compute the kernel with get=None and without "
-                "diagonal_spatial=True."
-            )
-        return array
-
-    signal = step.signal
-    n1, n2 = signal.shape1[signal.batch_axis], signal.shape2[signal.batch_axis]
-    nngp = check(kernel.nngp, (n1, n2), "nngp")
-    rows = from_matrix(nngp, step.wanted)
-    ntk = None
-    if kernel.ntk is not None:
-        ntk = from_matrix(check(kernel.ntk, (n1, n2), "ntk"), step.wanted)
-    covs = [None, None]
-    if step.in_distances or step.wanted_self is not None:
-        cov1 = check(kernel.cov1, (n1,), "cov1")
-        cov2 = cov1 if step.symmetric else check(kernel.cov2, (n2,), "cov2")
-        covs = [cov1, cov2]
-
-    def variances(cov: Array) -> Array:
-        return from_matrix(cov, step.wanted.zero())[(0,) * step.wanted.ndim]
-
-    def on_self(cov: Array | None, var: Array | None) -> Pairs | None:
-        if step.wanted_self is None or cov is None:
-            return None
-        covariance = from_matrix(cov, step.wanted_self)
-        if not step.in_distances:
-            return Pairs(covariance=covariance)
-        return Pairs(distance=View(step.wanted_self, var, var).as_distance(covariance))
-
-    if not step.in_distances:
-        selfs = [on_self(cov, None) for cov in covs]
-        return State(None, None, *selfs, Pairs(covariance=rows, ntk=ntk))
-    vars_ = [variances(cov) for cov in covs]
-    selfs = [on_self(cov, var) for cov, var in zip(covs, vars_)]
-    if kernel.distance is not None:
-        distance = from_matrix(check(kernel.distance, (n1, n2), "distance"), step.wanted)
-    else:
-        half = State(*vars_, None, None, Pairs(covariance=rows))
-        distance = views(half, step.wanted).as_distance(rows)
-        if step.symmetric and not step.wanted.ndim:
-            distance = distance * (1 - jnp.eye(n1, dtype=distance.dtype))
-    return State(*vars_, *selfs, Pairs(distance=distance, ntk=ntk))
+    return jax.vmap(one)(covariances, jnp.asarray(diagonals.displacements()))

@@ -4,18 +4,19 @@ K' = mean over p of K[p, p],   D' = mean over p of D[p, p].
 """
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._kernel.diagonals import Diagonals, Rows
-from ntkjax._kernel.operation import Operation, Step, map_pairs, map_variances, operation, static
+from ntkjax._kernel.diagonals import Diagonals, Rows, Shift
+from ntkjax._kernel.operation import RowOperation, Step, operation, static
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs, State, View
+from ntkjax._kernel.state import Pairs
 
 
 @operation
-class Trace(Operation):
+class Trace(RowOperation):
     """Mean of the diagonal of equal positions; their axes go away."""
 
     batch_axis: int = static()
@@ -32,16 +33,17 @@ class Trace(Operation):
     def demand(self, wanted: Diagonals, given: Diagonals) -> Rows:
         return given.zero().rows
 
-    def apply(self, states: tuple[State, ...], step: Step) -> State:
-        (state,) = states
-        sizes = step.given.sizes
+    def source(self, shift: Shift, below: Diagonals) -> Shift:
+        return (0,) * below.ndim
 
-        def variance(var: Array) -> Array:
-            var = var[tuple(slice(size) for size in sizes)]
-            return jnp.mean(var, axis=tuple(range(len(sizes))))
+    def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
+        return _mean(variances[0], step.below)
 
-        def pairs(pairs: Pairs, before: View, after: View) -> Pairs:
-            zero = tuple(rows.index(0) for rows in before.diagonals.rows)
-            return pairs.map(lambda array: variance(array[zero]))
+    def pair(
+        self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
+    ) -> Pairs:
+        return pairs[0].map(lambda row: _mean(row, step.below))
 
-        return map_pairs(state, step, map_variances(state, variance, step.symmetric), pairs)
+
+def _mean(row: Array, grid: Diagonals) -> Array:
+    return jnp.mean(row[grid.crop], axis=tuple(range(grid.ndim)))

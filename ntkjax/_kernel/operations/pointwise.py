@@ -9,21 +9,12 @@ point, made once per image and position, and what it makes of a pair,
 import dataclasses
 from typing import Any, Protocol
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._kernel.operation import (
-    LayerError,
-    Operation,
-    Step,
-    map_pairs,
-    map_variances,
-    operation,
-    static,
-)
+from ntkjax._kernel.operation import LayerError, RowOperation, Step, operation, static
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs, State, View
+from ntkjax._kernel.state import Pairs, Row, Side
 
 
 class Activation(Protocol):
@@ -43,7 +34,7 @@ class Activation(Protocol):
 
 
 @operation
-class Dual(Operation):
+class Dual(RowOperation):
     """Apply a nonlinearity; the only code that lifts activations to layouts."""
 
     activation: Activation
@@ -60,21 +51,25 @@ class Dual(Operation):
             )
         return dataclasses.replace(signal, is_gaussian=False)
 
-    def apply(self, states: tuple[State, ...], step: Step) -> State:
-        (state,) = states
+    def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
+        return self.activation.variance(variances[0])
 
-        def pairs(pairs: Pairs, before: View, after: View) -> Pairs:
-            first = jax.tree.map(before.first, self.activation.point(before.var1))
-            second = jax.tree.map(before.second, self.activation.point(before.var2))
-            distance, slope = self.activation.pair(first, second, pairs.distance)
-            return Pairs(distance=distance, ntk=None if pairs.ntk is None else pairs.ntk * slope)
+    def image(
+        self, variance: Array | None, side: Side, here: Row, below: Row, step: Step
+    ) -> Any:
+        assert variance is not None
+        return side.see(self.activation.point(variance), here.shift)
 
-        after = map_variances(state, self.activation.variance, step.symmetric)
-        return map_pairs(state, step, after, pairs)
+    def pair(
+        self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
+    ) -> Pairs:
+        (given,) = pairs
+        distance, slope = self.activation.pair(first, second, given.moment)
+        return Pairs(distance, None if given.ntk is None else given.ntk * slope)
 
 
 @operation
-class Normalize(Operation):
+class Normalize(RowOperation):
     """Divide by the standard deviation over channels (and positions): LayerNorm.
 
     With s = 1 / sqrt(eps + mean of v over the normalised positions):
@@ -98,24 +93,38 @@ class Normalize(Operation):
             )
         return signal
 
-    def apply(self, states: tuple[State, ...], step: Step) -> State:
-        (state,) = states
+    def _scale(self, var: Array, step: Step) -> Array:
+        """s, at every position."""
+        mean = var
+        if self.over:
+            mean = jnp.mean(var[step.below.crop], axis=self.over, keepdims=True)
+        positive = mean + self.eps > 0
+        root = jnp.sqrt(jnp.where(positive, mean + self.eps, 1.0))
+        scale = jnp.where(positive, 1 / root, 0.0)
+        for axis, period in enumerate(step.below.periods):
+            # Averaged axes are of size one again, others may lack their dead places.
+            missing = period - scale.shape[axis]
+            if axis not in self.over and missing:
+                pad = [(0, missing if i == axis else 0) for i in range(scale.ndim)]
+                scale = jnp.pad(scale, pad)
+        return jnp.broadcast_to(scale, var.shape)
 
-        def scale(var: Array) -> Array:
-            live = var[tuple(slice(size) for size in step.given.sizes)]
-            mean = jnp.mean(live, axis=self.over, keepdims=True) if self.over else var
-            positive = mean + self.eps > 0
-            root = jnp.sqrt(jnp.where(positive, mean + self.eps, 1.0))
-            return jnp.broadcast_to(jnp.where(positive, 1 / root, 0.0), var.shape)
+    def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
+        (var,) = variances
+        return var * self._scale(var, step) ** 2
 
-        def pairs(pairs: Pairs, before: View, after: View) -> Pairs:
-            s1, v1 = before.first(scale(before.var1)), before.first(before.var1)
-            s2, v2 = before.second(scale(before.var2)), before.second(before.var2)
-            distance = s1 * s2 * pairs.distance + (s1 - s2) * (s1 * v1 - s2 * v2)
-            ntk = None if pairs.ntk is None else s1 * s2 * pairs.ntk
-            return Pairs(distance=jnp.maximum(distance, 0.0), ntk=ntk)
+    def image(
+        self, variance: Array | None, side: Side, here: Row, below: Row, step: Step
+    ) -> tuple[Array, Array]:
+        assert variance is not None
+        scale = self._scale(variance, step)
+        return side.see((scale, scale * variance), here.shift)
 
-        def variance(var: Array) -> Array:
-            return var * scale(var) ** 2
-
-        return map_pairs(state, step, map_variances(state, variance, step.symmetric), pairs)
+    def pair(
+        self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
+    ) -> Pairs:
+        (given,) = pairs
+        (s1, s1_v1), (s2, s2_v2) = first, second
+        distance = s1 * s2 * given.moment + (s1 - s2) * (s1_v1 - s2_v2)
+        ntk = None if given.ntk is None else s1 * s2 * given.ntk
+        return Pairs(jnp.maximum(distance, 0.0), ntk)

@@ -1,0 +1,124 @@
+"""What belongs to single images: variances at every place, and their kernels with themselves.
+
+They are made once per image, not once per pair.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ntkjax._kernel.diagonals import to_matrix
+from ntkjax._kernel.inputs import by_position
+from ntkjax._kernel.kernel import Kernel
+from ntkjax._kernel.operation import MixingOperation, RowOperation
+from ntkjax._kernel.operations.custom import Custom, distances, rows_of_matrix
+from ntkjax._kernel.plan import Plan
+from ntkjax._kernel.rows import Pairing, covariance_rows, mixed_rows
+from ntkjax._kernel.segment import ImageMaps, Maps, Stores
+from ntkjax._kernel.state import Pairs
+
+Input = Array | Kernel
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Own:
+    """Kernels of the images of one batch with themselves.
+
+    Attributes:
+      rows: where several diagonals are held, `[row, position per axis ..., image]`; of pools as
+        they left them, without the correction by energies.
+      variances: at inputs that are kernels, and after the layers of users.
+      matrices: what the layers of users are given, `[image, p1, q1, p2, q2, ...]`.
+      outputs: at the outputs, as covariances, `[row, position per axis ..., image]`.
+    """
+
+    rows: Stores
+    variances: dict[int, Array]
+    matrices: dict[int, Array]
+    outputs: dict[int, Array]
+
+    def of_images(self, take: Any) -> "Own":
+        """These of some images only: `take` picks them along the axis it is told."""
+        by_last = jax.tree.map(lambda a: take(a, -1), (self.rows, self.variances, self.outputs))
+        matrices = jax.tree.map(lambda a: take(a, 0), self.matrices)
+        return Own(by_last[0], by_last[1], matrices, by_last[2])
+
+
+def own_kernels(plan: Plan, inputs: dict[int, Input], side: int, count: int) -> Own:
+    """The kernels of `count` images with themselves, where they are needed."""
+    plan = plan.of_images()
+    own = Own({}, {}, {}, {})
+    maps: Maps = {}
+    for index, node in enumerate(plan.nodes):
+        held, operation = plan.held[index], node.operation
+        pairing = Pairing(maps, maps, (count,))
+        if isinstance(operation, MixingOperation) and held.own is not None:
+            own.rows[index] = mixed_rows(plan, index, pairing, own.rows)
+        kernel = inputs.get(index)
+        if isinstance(kernel, Kernel):
+            cov = kernel.cov1 if side == 0 else kernel.cov2
+            _keep_covariance(own, plan, index, cov)
+        elif isinstance(operation, Custom):
+            (below,) = node.inputs
+            given = plan.held[below].cross.all()
+            rows = covariance_rows(plan, below, given, pairing, own.rows)
+            own.matrices[index] = to_matrix(rows.moment, given)
+            cov = operation.of_images(own.matrices[index], plan.nodes[below].signal)
+            _keep_covariance(own, plan, index, cov)
+        maps[index] = node_maps(plan, index, inputs, maps, own)
+        if index in plan.outputs and held.own is not None:
+            pairing = Pairing(maps, maps, (count,))
+            own.outputs[index] = covariance_rows(plan, index, held.own, pairing, own.rows).moment
+    return own
+
+
+def _keep_covariance(own: Own, plan: Plan, index: int, cov: Array | None) -> None:
+    """Note the covariance of images with themselves, `[image, p1, q1, ...]`, of a full kernel."""
+    held = plan.held[index]
+    if held.in_distances:
+        own.variances[index] = rows_of_matrix(cov, "cov1 or cov2", held.cross.zero())[0]
+    if held.own is not None:
+        rows = rows_of_matrix(cov, "cov1 or cov2", held.own)
+        if held.in_distances:
+            var = own.variances[index]
+            rows = distances(rows, held.own, var, var)
+        own.rows[index] = Pairs(rows)
+
+
+def image_maps(plan: Plan, inputs: dict[int, Input], own: Own) -> Maps:
+    """The maps of images, at every node."""
+    plan = plan.of_images()
+    maps: Maps = {}
+    for index in range(len(plan.nodes)):
+        maps[index] = node_maps(plan, index, inputs, maps, own)
+    return maps
+
+
+def node_maps(
+    plan: Plan, index: int, inputs: dict[int, Input], maps: Maps, own: Own
+) -> ImageMaps:
+    """The maps of images at one node, from those before it."""
+    node, held, step = plan.nodes[index], plan.held[index], plan.step(index)
+    operation = node.operation
+    if operation is None and not isinstance(inputs[index], Kernel):
+        images = by_position(inputs[index], node.signal, held.cross)
+        var = jnp.mean(jnp.square(images), axis=0) if held.in_distances else None
+        return ImageMaps(variance=var, images=images)
+    if not held.in_distances:
+        return ImageMaps()
+    if isinstance(operation, RowOperation):
+        given = tuple(maps[j].variance for j in node.inputs)
+        return ImageMaps(variance=operation.variance(given, step))  # type: ignore[arg-type]
+    if isinstance(operation, MixingOperation):
+        var = maps[node.inputs[0]].variance
+        assert var is not None
+        mean = operation.positions(var, step.below, step.here)
+        zero = held.cross.row_index((0,) * held.cross.ndim)
+        energy = 0.5 * own.rows[index].moment[zero]
+        mass = jnp.asarray(operation.mass(step.below, step.here), mean.dtype)[..., None]
+        return ImageMaps(mass * mean - energy, mean=mean, energy=energy)
+    return ImageMaps(variance=own.variances[index])
