@@ -1,1 +1,7 @@
 """Kernels of finite networks, from their parameters."""
+
+from ntkjax._finite.empirical import empirical_nngp_fn, empirical_ntk_fn
+from ntkjax._finite.empirical_kernel import empirical_kernel_fn
+from ntkjax._finite.implementation import NtkImplementation
+
+__all__ = ["NtkImplementation", "empirical_kernel_fn", "empirical_nngp_fn", "empirical_ntk_fn"]

@@ -33,7 +33,7 @@ def outputs_on_train(
     def mean(s: Array) -> Array:
         return highest(modes.vectors, learned(modes.values, s)[:, None] * targets)
 
-    outputs = layout.outputs(_at_each(mean, times), layout.row_shape)
+    outputs = layout.outputs(_at_each(mean, times.astype(dtype)), layout.row_shape)
     if not with_covariance:
         return outputs
     prior = _prior(matrices, modes, name, dtype)
@@ -44,7 +44,10 @@ def outputs_on_train(
             modes.vectors, highest(left[:, None] * prior * left[None, :], modes.vectors.T)
         )
 
-    return Gaussian(outputs, interleaved(_symmetric(_at_each(covariance, times)), layout.row_shape))
+    return Gaussian(
+        outputs,
+        interleaved(_symmetric(_at_each(covariance, times.astype(dtype))), layout.row_shape),
+    )
 
 
 def outputs_on_test(
@@ -67,7 +70,7 @@ def outputs_on_test(
     def mean(s: Array) -> Array:
         return highest(coupling, response(modes.values, s)[:, None] * targets)
 
-    outputs = layout.outputs(_at_each(mean, times), rows)
+    outputs = layout.outputs(_at_each(mean, times.astype(dtype)), rows)
     if test is None:
         return outputs
     k_test = kernel_array(test, "nngp", "kernel_fn(x_test)")
@@ -80,7 +83,9 @@ def outputs_on_test(
         weights = response(modes.values, s)[:, None] * coupling.T
         return transported(k_test, prior_coupling, prior, weights)
 
-    return Gaussian(outputs, interleaved(_symmetric(_at_each(covariance, times)), rows))
+    return Gaussian(
+        outputs, interleaved(_symmetric(_at_each(covariance, times.astype(dtype))), rows)
+    )
 
 
 def _modes(
