@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from ntkjax._kernel.diagonals import to_matrix
 from ntkjax._kernel.inputs import by_position
@@ -112,7 +112,9 @@ def node_maps(
         return ImageMaps()
     if isinstance(operation, RowOperation):
         given = tuple(maps[j].variance for j in node.inputs)
-        return ImageMaps(variance=operation.variance(given, step))  # type: ignore[arg-type]
+        var = operation.variance(given, step)  # type: ignore[arg-type]
+        # Unrolled chains of shifted sums would be made anew in each of their consumers.
+        return ImageMaps(variance=lax.optimization_barrier(var))
     if isinstance(operation, MixingOperation):
         var = maps[node.inputs[0]].variance
         assert var is not None
