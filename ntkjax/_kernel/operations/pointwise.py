@@ -102,8 +102,10 @@ class Normalize(Operation):
         (state,) = states
 
         def scale(var: Array) -> Array:
-            live = var[tuple(slice(size) for size in step.given.sizes)]
-            mean = jnp.mean(live, axis=self.over, keepdims=True) if self.over else var
+            crop = [slice(None)] * len(step.given.sizes)
+            for axis in self.over:
+                crop[axis] = slice(step.given.sizes[axis])
+            mean = jnp.mean(var[tuple(crop)], axis=self.over, keepdims=True)
             positive = mean + self.eps > 0
             root = jnp.sqrt(jnp.where(positive, mean + self.eps, 1.0))
             return jnp.broadcast_to(jnp.where(positive, 1 / root, 0.0), var.shape)

@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Callable
 from fractions import Fraction
 
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -61,6 +62,9 @@ def _along(state: State, step: Step, axis: int, window: Window) -> State:
                 term = entries(tap)
                 mask = along(mask, term.ndim, *axes).astype(term.dtype)
                 terms.append(term if mask.all() else term * mask)
+        if not terms:
+            # Taps so far apart that all of them fall outside a small image.
+            return jnp.zeros_like(entries(0))
         return sum(terms[1:], terms[0]) / window.taps
 
     def variance(var: Array) -> Array:
