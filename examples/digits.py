@@ -12,8 +12,9 @@ import time
 from collections.abc import Iterator, Sequence
 
 import jax
-import kernels
 import numpy as np
+
+import kernels
 from datasets import Dataset, load
 from finite import Trainer, relative_errors
 from options import parse, prepared

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from regression import accuracy_of
-from splits import folds
 
 import ntkjax
+from regression import accuracy_of
+from splits import folds
 
 LEARNING_RATES = (0.02, 0.05)
 STEPS = (80, 240)
@@ -56,7 +56,7 @@ class Trainer:
             return optax.apply_updates(params, update), state
 
         self._start = optimizer.init
-        # One call a step: inside a lax.scan, convolutions on the CPU are more than ten times slower.
+        # One call a step: inside a lax.scan, convolutions are ten times slower on CPUs.
         self._step = jax.jit(step)
         self._apply = jax.jit(lambda params, rows: apply_fn(params, stored[rows]))
 

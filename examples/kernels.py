@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
-from regression import Candidate, Method
 
 from ntkjax import stax
+from regression import Candidate, Method
 
 Progress = Callable[[int, str], Callable[[], None]]
 
@@ -36,7 +36,7 @@ def gaussian(x: np.ndarray) -> Method:
     def candidate(factor: float) -> Candidate:
         def kernel(rows, train):
             between = squared[np.ix_(train, train)][np.triu_indices(len(train), 1)]
-            bandwidth = factor * math.sqrt(np.median(between))
+            bandwidth = factor * np.median(np.sqrt(between))
             return np.exp(-squared[np.ix_(rows, train)] / (2 * bandwidth**2))
 
         return Candidate(f"bandwidth {factor:g} x median", kernel)

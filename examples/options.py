@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
 from datasets import Dataset
 from kernels import standardized
 from splits import subset

@@ -108,6 +108,7 @@ def label_line_ends(
     figure: Figure, axes: Axes, x: float, ends: Mapping[str, float], colours: Mapping[str, str]
 ) -> None:
     """Names beside the last points, pushed apart where they would overlap."""
+    figure.draw_without_rendering()  # only now the limits of the axes are known
     to_pixels = axes.transData.transform
     names = sorted(ends, key=ends.__getitem__)
     wanted = np.array([to_pixels((x, ends[name]))[1] for name in names])

@@ -68,7 +68,7 @@ def predict(
     """Scores of the classes for the images of index `rows`, shape (len(rows), classes)."""
     k_train = choice.candidate.kernel(train, train)
     k_rows = choice.candidate.kernel(rows, train)
-    ridge = choice.ridge * np.mean(np.diag(k_train))
+    ridge = choice.ridge * float(np.mean(np.diag(k_train)))
     return np.asarray(ntk_predict(k_train, k_rows, one_hot(train_labels, classes), reg=ridge))
 
 
