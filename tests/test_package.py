@@ -31,6 +31,8 @@ BELOW = {
     "_finite": {"_kernel", "_inference"},
     "_scale": {"_kernel", "_inference"},
 }
+# Where a module's name is not that of what one installs.
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 PUBLIC_MODULES = ["ntkjax", "ntkjax.stax", "ntkjax.predict"]
 
 
@@ -139,6 +141,16 @@ def test_third_party_imports_are_declared():
     declared = {Requirement(line).name for line in PROJECT["dependencies"]}
     imported = {name.split(".")[0] for file in FILES for name in imported_modules(file)}
     assert imported - set(sys.stdlib_module_names) - {"ntkjax", ""} <= declared
+
+
+def test_what_the_examples_import_is_declared():
+    lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["demo"]]
+    declared = {Requirement(line).name for line in lines}
+    files = sorted((ROOT / "examples").glob("*.py"))
+    local = {file.stem for file in files} | {"ntkjax"}
+    imported = {name.split(".")[0] for file in files for name in imported_modules(file)}
+    imported -= set(sys.stdlib_module_names) | local
+    assert {DISTRIBUTIONS.get(name, name) for name in imported} <= declared
 
 
 def test_lock_holds_every_requirement():
