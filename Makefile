@@ -14,7 +14,8 @@ check format: STEPS := 5
 SHELL := bash
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Of pip's output, one line a package, so that a slow connection shows where it is.
-PROGRESS := awk '/^(Collecting|Obtaining)/ { printf "      %2d %s\n", ++n, $$2; fflush() } \
+PROGRESS := awk '/^(Collecting|Processing|Obtaining)/ { sub(".*/", "", $$2); sub("-[0-9].*", "", $$2); \
+	printf "      %2d %s\n", ++n, $$2; fflush() } \
 	/^Installing collected/ { printf "      unpacking them\n"; fflush() }'
 # The lock holds the build tool too, so nothing is built with an unlocked one.
 INSTALL = set -o pipefail; $(BIN)/python -m pip install --progress-bar off \
@@ -56,7 +57,7 @@ floor: ## run the tests on the oldest dependencies that pyproject.toml allows
 	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
 		| sed 's/>=/==/' > $(VENV)-floor/constraints.txt
 	@cat $(VENV)-floor/constraints.txt
-	@$(VENV)-floor/bin/python -m pip install --quiet --constraint $(VENV)-floor/constraints.txt -e '.[test]'
+	@$(VENV)-floor/bin/python -m pip install --quiet --constraint $(VENV)-floor/constraints.txt -e '.[demo,test]'
 	@echo "[2/2] running the tests in $(WORKERS) processes"
 	@$(ONE_THREAD) $(VENV)-floor/bin/python -m pytest -n $(WORKERS) $(ARGS)
 
@@ -89,12 +90,13 @@ $(STAMPS)/demo: $(STAMPS)/build pyproject.toml
 	@$(INSTALL) --editable '.[demo]' | $(PROGRESS)
 	@touch $@
 
+# The examples are tested too, so what they import must be there.
 $(STAMPS)/test: $(STAMPS)/build pyproject.toml
 	@echo "[2/$(STEPS)] installing ntkjax and what the tests need (a minute or two the first time)"
-	@$(INSTALL) --editable '.[test]' | $(PROGRESS)
+	@$(INSTALL) --editable '.[demo,test]' | $(PROGRESS)
 	@touch $@
 
-# The examples are checked too, so what they import must be there.
+# And checked.
 $(STAMPS)/check: $(STAMPS)/build pyproject.toml
 	@echo "[2/$(STEPS)] installing ntkjax, ruff and pyright (a minute or two the first time)"
 	@$(INSTALL) --editable '.[demo,check]' | $(PROGRESS)

@@ -11,6 +11,7 @@ import operator
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -187,8 +188,8 @@ def _positive_int(name: str, argument: str, value: Any) -> int:
     return number
 
 
-def _inputs(name: str, argument: str, value: Any, axes: tuple[str, ...]) -> jax.Array:
-    """`value` as a real array with the given axes."""
+def _inputs(name: str, argument: str, value: Any, axes: tuple[str, ...]) -> Any:
+    """`value` as a real array with the given axes, of JAX or NumPy."""
     array = value if isinstance(value, jax.Array) else np.asarray(value)
     described = f"({', '.join(axes)})"
     if not (

@@ -1,6 +1,7 @@
 """Laws of the package as a whole: what is documented, who imports whom, what is installed."""
 
 import ast
+import enum
 import importlib
 import inspect
 import os
@@ -21,15 +22,17 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 # Which floors a floor may import from. Inference, finite networks and scale get kernels only from
-# the `kernel_fn` that they are handed.
+# the `kernel_fn` that they are handed, so neither layers nor activations are among theirs.
 BELOW = {
     "_kernel": set(),
     "_activations": {"_kernel"},
     "_layers": {"_kernel", "_activations"},
     "_inference": {"_kernel"},
-    "_finite": {"_kernel"},
-    "_scale": {"_kernel"},
+    "_finite": {"_kernel", "_inference"},
+    "_scale": {"_kernel", "_inference"},
 }
+# Where a module's name is not that of what one installs.
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 PUBLIC_MODULES = ["ntkjax", "ntkjax.stax", "ntkjax.predict"]
 
 
@@ -71,6 +74,12 @@ def is_leaf(floor):
     return file.exists() and not any(name.startswith("ntkjax") for name in imported_modules(file))
 
 
+def takes_arguments(value):
+    """Whether a user passes arguments; the members of an Enum are there already."""
+    is_enum = isinstance(value, type) and issubclass(value, enum.Enum)
+    return not is_enum and bool(inspect.signature(value).parameters)
+
+
 def relative(path):
     return str(path.relative_to(ROOT))
 
@@ -81,7 +90,7 @@ def test_public_name_is_documented(value):
     assert re.match(r"\S.*[.:?]$", doc.partition("\n")[0]), (
         "needs a summary line that ends in a period"
     )
-    if inspect.signature(value).parameters:
+    if takes_arguments(value):
         assert "Args:" in doc
     assert ">>>" in doc, "needs an example, which the tests run"
 
@@ -132,6 +141,16 @@ def test_third_party_imports_are_declared():
     declared = {Requirement(line).name for line in PROJECT["dependencies"]}
     imported = {name.split(".")[0] for file in FILES for name in imported_modules(file)}
     assert imported - set(sys.stdlib_module_names) - {"ntkjax", ""} <= declared
+
+
+def test_what_the_examples_import_is_declared():
+    lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["demo"]]
+    declared = {Requirement(line).name for line in lines}
+    files = sorted((ROOT / "examples").glob("*.py"))
+    local = {file.stem for file in files} | {"ntkjax"}
+    imported = {name.split(".")[0] for file in files for name in imported_modules(file)}
+    imported -= set(sys.stdlib_module_names) | local
+    assert {DISTRIBUTIONS.get(name, name) for name in imported} <= declared
 
 
 def test_lock_holds_every_requirement():

@@ -60,6 +60,12 @@ def targets_array(y_train: Any) -> Array:
     return y
 
 
+def common_dtype(y: Array, *kernels: Array) -> Any:
+    """The dtype of a prediction; labels that are integers do not widen that of the kernels."""
+    floating = [a for a in (*kernels, y) if jnp.issubdtype(a.dtype, jnp.floating)]
+    return jnp.result_type(*floating)
+
+
 def check_not_negative(value: Any, name: str) -> None:
     """Raises where a scalar is not a finite real number of at least zero."""
     if not is_concrete(value):

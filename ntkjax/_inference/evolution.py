@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._inference.arguments import kernel_array
+from ntkjax._inference.arguments import common_dtype, kernel_array
 from ntkjax._inference.flow import Spectrum, decay, learned, response
 from ntkjax._inference.gaussian import Gaussian
 from ntkjax._inference.layout import interleaved
@@ -92,7 +92,7 @@ def _modes(
     training: TrainingKernel, matrices: dict[str, Array], name: str, y: Array, forever: bool
 ) -> tuple[Spectrum, Any]:
     found = training.modes(name, matrices[name], forever)
-    dtype = jnp.result_type(found.values, y)
+    dtype = common_dtype(y, found.values)
     return Spectrum(found.values.astype(dtype), found.vectors.astype(dtype)), dtype
 
 

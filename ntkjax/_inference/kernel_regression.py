@@ -2,10 +2,14 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._inference.arguments import check_not_negative, real_array, targets_array
+from ntkjax._inference.arguments import (
+    check_not_negative,
+    common_dtype,
+    real_array,
+    targets_array,
+)
 from ntkjax._inference.symmetric import (
     Regularizer,
     cholesky_factor,
@@ -67,7 +71,7 @@ def ntk_predict(k_train: Any, k_test: Any, y_train: Any, reg: float = 1e-6) -> A
             f"k_test has shape {test.shape}, expected (n_test, {n}): pass kernel_fn(x_test,"
             f" x_train){swap}"
         )
-    dtype = jnp.result_type(train, test, y)
+    dtype = common_dtype(y, train, test)
     regularizer = Regularizer("reg", reg, absolute=True)
     matrix = regularized(symmetrized(train.astype(dtype), "k_train"), regularizer)
     factor = cholesky_factor(matrix, "k_train", regularizer)

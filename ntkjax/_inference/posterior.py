@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._inference.arguments import kernel_array
+from ntkjax._inference.arguments import common_dtype, kernel_array
 from ntkjax._inference.gaussian import Gaussian
 from ntkjax._inference.layout import interleaved
 from ntkjax._inference.symmetric import cholesky_solve, highest
@@ -24,7 +24,7 @@ def posterior(
 def _on_train(training: TrainingKernel, y: Array, name: str, with_covariance: bool) -> Any:
     kind = _kind(name)
     kernel = training.matrices((kind,))[kind]
-    mean = y.astype(jnp.result_type(y, kernel))
+    mean = y.astype(common_dtype(y, kernel))
     if not with_covariance:
         return mean
     return Gaussian(mean, interleaved(jnp.zeros_like(kernel), training.layout.row_shape))
@@ -40,7 +40,7 @@ def _on_test(
     cross, rows = layout.cross_matrix(
         kernel_array(k_test_train, kind, "k_test_train"), "k_test_train"
     )
-    dtype = jnp.result_type(lower, cross, y)
+    dtype = common_dtype(y, lower, cross)
     lower, cross = lower.astype(dtype), cross.astype(dtype)
     weights = cholesky_solve(lower, layout.target_matrix(y.astype(dtype)))
     mean = layout.outputs(highest(cross, weights), rows)

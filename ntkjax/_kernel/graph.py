@@ -47,9 +47,15 @@ class Graph:
         if not all(a is None or -ndim <= a < ndim for a in (batch_axis, channel_axis)):
             raise LayerError(
                 f"{place}: batch_axis={batch_axis}, channel_axis={channel_axis} are no axes of its "
-                f"input of shape {signal.shape1}; they must lie in [-{ndim}, {ndim})."
+                f"input of shape {signal.shape1}, which has {ndim}; give the input a batch axis, the "
+                "spatial axes of the layer and channels."
             )
         batch = batch_axis % ndim
+        if channel_axis is not None and batch == channel_axis % ndim:
+            raise LayerError(
+                f"{place}: batch_axis={batch_axis} and channel_axis={channel_axis} are the same axis "
+                f"of its input of shape {signal.shape1}; give two different ones."
+            )
         if index in self.unnamed:
             others = [axis for axis in range(ndim) if axis != batch]
             channel = others[-1] if channel_axis is None else channel_axis % ndim
@@ -58,7 +64,7 @@ class Graph:
             self.unnamed.discard(index)
             signal = named
         channel = signal.channel_axis if channel_axis is None else channel_axis % ndim
-        if (batch, channel) != (signal.batch_axis, signal.channel_axis) or batch == channel:
+        if (batch, channel) != (signal.batch_axis, signal.channel_axis):
             raise LayerError(
                 f"{place}: takes batch_axis={batch}, channel_axis={channel}, but its input of "
                 f"shape {signal.shape1} has {signal.layout}; give every layer the same axes."

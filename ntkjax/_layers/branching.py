@@ -8,7 +8,8 @@ from jax import Array
 
 from ntkjax._kernel.graph import Copies, Join
 from ntkjax._kernel.operations.combine import Sum
-from ntkjax._layers.layer import Layer, check_count, make_layer
+from ntkjax._layers.finite import one_array, one_shape
+from ntkjax._layers.layer import Layer, Shape, check_count, make_layer
 
 
 def Identity() -> Layer:
@@ -108,12 +109,33 @@ def FanInSum() -> Layer:
     """
 
     def init_fn(rng: Array, input_shape: Any) -> tuple[Any, tuple[()]]:
-        shapes = [tuple(shape) for shape in input_shape]
-        if len(set(shapes)) > 1:
-            raise ValueError(f"FanInSum: its branches have shapes {shapes}; make them equal.")
-        return shapes[0], ()
+        shapes = _branches("input_shape", input_shape)
+        return _equal_shapes([one_shape("FanInSum", shape) for shape in shapes]), ()
 
     def apply_fn(params: tuple[()], inputs: Any, **kwargs: Any) -> Any:
-        return functools.reduce(operator.add, inputs)
+        arrays = [one_array("FanInSum", x) for x in _branches("inputs", inputs)]
+        _equal_shapes([array.shape for array in arrays])
+        return functools.reduce(operator.add, arrays)
 
     return make_layer("FanInSum", "", (Join(Sum()),), init_fn, apply_fn)
+
+
+def _branches(argument: str, value: Any) -> list[Any]:
+    """A list with an entry for each branch: summing a bare array would sum over its batch."""
+    if isinstance(value, (list, tuple)) and value and not isinstance(value[0], int):
+        return list(value)
+    came = f"an array of shape {value.shape}" if hasattr(value, "shape") else repr(value)
+    raise ValueError(
+        f"FanInSum: {argument} is {came}, expected a list with an entry for each branch; put "
+        "FanOut and parallel before it."
+    )
+
+
+def _equal_shapes(shapes: list[Shape]) -> Shape:
+    """The one shape of all branches; a sum must not broadcast."""
+    if len(set(shapes)) > 1:
+        raise ValueError(
+            f"FanInSum: its branches have shapes {shapes}, but only equal shapes can be added; "
+            "give the branches the same channels, strides and padding."
+        )
+    return shapes[0]

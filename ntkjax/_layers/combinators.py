@@ -15,6 +15,15 @@ def _split(rng: Array | None, count: int) -> list[Any]:
     return [None] * count if rng is None else list(jax.random.split(rng, max(count, 1)))
 
 
+def _check_params(combinator: str, params: Any, count: int) -> None:
+    if not isinstance(params, (list, tuple)) or len(params) != count:
+        came = f"{len(params)}" if isinstance(params, (list, tuple)) else type(params).__name__
+        raise ValueError(
+            f"{combinator}: has {count} layers and takes a list with the parameters of each, but "
+            f"{came} came; pass what its init_fn returned, after the shape."
+        )
+
+
 def serial(*layers: Any) -> Layer:
     r"""Compose layers one after the other.
 
@@ -53,6 +62,7 @@ def serial(*layers: Any) -> Layer:
 
     def apply_fn(params: Any, inputs: Any, **kwargs: Any) -> Any:
         keys = _split(kwargs.pop("rng", None), len(layers))
+        _check_params("serial", params, len(layers))
         for layer, param, key in zip(layers, params, keys, strict=True):
             inputs = layer[1](param, inputs, rng=key, **kwargs)
         return inputs
@@ -92,8 +102,9 @@ def parallel(*layers: Any) -> Layer:
     parts = tuple(part_of(layer, "parallel", i) for i, layer in enumerate(layers))
 
     def check(what: str, items: Any) -> None:
-        if not isinstance(items, (list, tuple)) or len(items) != len(layers):
-            came = f"{len(items)}" if isinstance(items, (list, tuple)) else type(items).__name__
+        is_list = isinstance(items, (list, tuple)) and not any(isinstance(i, int) for i in items)
+        if not is_list or len(items) != len(layers):
+            came = f"{len(items)}" if is_list else f"a single one ({type(items).__name__})"
             raise ValueError(
                 f"parallel: has {len(layers)} branches and takes a list of {len(layers)} {what}, "
                 f"but {came} came; put FanOut({len(layers)}) before it, or pass one for each."
@@ -107,6 +118,7 @@ def parallel(*layers: Any) -> Layer:
 
     def apply_fn(params: Any, inputs: Any, **kwargs: Any) -> list[Any]:
         check("inputs", inputs)
+        _check_params("parallel", params, len(layers))
         keys = _split(kwargs.pop("rng", None), len(layers))
         return [
             layer[1](param, x, rng=key, **kwargs)
@@ -145,6 +157,7 @@ def repeat(layer: Any, n: int) -> Layer:
       1.0
     """
     check_count("repeat", "n", n)
+    part_of(layer, "repeat", 0)
     network = serial(*[layer] * n)
     label = f"repeat({label_of(layer)}, {n})"
     return Layer(network.init_fn, network.apply_fn, KernelFn(network.kernel_fn.part, label))

@@ -9,6 +9,7 @@ from jax import Array, lax
 
 from ntkjax._kernel.operations.taps import TapSum
 from ntkjax._kernel.window import PADDINGS, Window
+from ntkjax._layers.finite import check_channels, check_fits, one_array, one_shape
 from ntkjax._layers.layer import (
     Layer,
     Shape,
@@ -90,7 +91,14 @@ def Conv(
     windows = tuple(Window(taps[i], steps[i], gaps[i], padding) for i in order)
     image_axes = tuple(i for i, c in enumerate(lhs) if c not in "NC")
 
+    def sizes_out(shape: Shape) -> Shape:
+        sizes = tuple(shape[axis] for axis in image_axes)
+        after = tuple(window.size_out(size) for window, size in zip(windows, sizes))
+        check_fits("Conv", sizes, after)
+        return after
+
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[Array, Array | None]]:
+        input_shape = one_shape("Conv", input_shape)
         _check_rank(input_shape, ndim, lhs)
         channels = input_shape[lhs.index("C")]
         filters = iter(taps)
@@ -98,12 +106,17 @@ def Conv(
         bias_shape = tuple(width if c == "C" else 1 for c in lhs)
         shape = list(input_shape)
         shape[lhs.index("C")] = width
-        for axis, window in zip(image_axes, windows):
-            shape[axis] = window.size_out(input_shape[axis])
+        for axis, size_out in zip(image_axes, sizes_out(input_shape)):
+            shape[axis] = size_out
         return tuple(shape), scales.draw(rng, weight_shape, bias_shape, channels * size)
 
     def apply_fn(params: tuple[Array, Array | None], inputs: Array, **kwargs: object) -> Array:
         weights, biases = params
+        inputs = one_array("Conv", inputs)
+        _check_rank(inputs.shape, ndim, lhs)
+        channels = weights.shape[rhs.index("I")]
+        check_channels("Conv", inputs.shape[lhs.index("C")], channels, inputs.shape)
+        sizes_out(inputs.shape)
         product = lax.conv_general_dilated(
             pad_images(inputs, image_axes, windows),
             weights,
@@ -113,7 +126,7 @@ def Conv(
             dimension_numbers=specs,
             precision=lax.Precision.HIGHEST,
         )
-        return scales.combine(product, biases, inputs.shape[lhs.index("C")] * size)
+        return scales.combine(product, biases, channels * size)
 
     parts = (TapSum(windows), scales.affine(out_chan, size))
     arguments = f"{out_chan}, {taps}, strides={steps}, padding='{padding}', {scales!r}"
@@ -162,6 +175,7 @@ def _dimension_numbers(given: object, ndim: int) -> tuple[str, str, str]:
 def _check_rank(input_shape: Shape, ndim: int, lhs: str) -> None:
     if len(input_shape) != ndim + 2:
         raise ValueError(
-            f"Conv: input_shape={input_shape} has {len(input_shape)} axes, but filter_shape asks "
-            f"for {ndim + 2} (layout {lhs!r})."
+            f"Conv: its input of shape {input_shape} has {len(input_shape)} axes, but filter_shape "
+            f"has {ndim} spatial ones and asks for {ndim + 2} (layout {lhs!r}); give a "
+            "filter_shape with one entry for each spatial axis of the input."
         )

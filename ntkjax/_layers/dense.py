@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax import Array
 
+from ntkjax._layers.finite import axis_of, check_channels, one_array, one_shape
 from ntkjax._layers.layer import Layer, Shape, check_count, make_layer
 from ntkjax._layers.parameterization import Scalar, Scales
 
@@ -61,7 +62,8 @@ def Dense(
     width = scales.width(out_dim)
 
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[Array, Array | None]]:
-        axis = channel_axis % len(input_shape)
+        input_shape = one_shape("Dense", input_shape)
+        axis = axis_of("Dense", "channel_axis", channel_axis, input_shape)
         fan_in = input_shape[axis]
         bias_shape = tuple(width if i == axis else 1 for i in range(len(input_shape)))
         shape = (*input_shape[:axis], width, *input_shape[axis + 1 :])
@@ -69,8 +71,11 @@ def Dense(
 
     def apply_fn(params: tuple[Array, Array | None], inputs: Array, **kwargs: object) -> Array:
         weights, biases = params
-        product = jnp.moveaxis(jnp.tensordot(inputs, weights, (channel_axis, 0)), -1, channel_axis)
-        return scales.combine(product, biases, inputs.shape[channel_axis])
+        inputs = one_array("Dense", inputs)
+        axis = axis_of("Dense", "channel_axis", channel_axis, inputs.shape)
+        check_channels("Dense", inputs.shape[axis], weights.shape[0], inputs.shape)
+        product = jnp.moveaxis(jnp.tensordot(inputs, weights, (axis, 0)), -1, axis)
+        return scales.combine(product, biases, weights.shape[0])
 
     parts = (scales.affine(out_dim),)
     axes = (batch_axis, channel_axis)

@@ -10,6 +10,7 @@ from jax import Array
 from ntkjax._activations.error_function import ErrorFunction
 from ntkjax._activations.rectifier import Rectifier
 from ntkjax._kernel.operations.pointwise import Activation, Dual
+from ntkjax._layers.finite import one_array, one_shape
 from ntkjax._layers.layer import Layer, Shape, check_number, make_layer, show
 
 
@@ -19,10 +20,10 @@ def elementwise(
     """A layer which applies `fn` to every activation."""
 
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[()]]:
-        return input_shape, ()
+        return one_shape(name, input_shape), ()
 
     def apply_fn(params: tuple[()], inputs: Array, **kwargs: Any) -> Array:
-        return fn(inputs)
+        return fn(one_array(name, inputs))
 
     return make_layer(name, arguments, (Dual(activation),), init_fn, apply_fn)
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._kernel.operations.flatten import Trace
+from ntkjax._layers.finite import axis_of, one_array, one_shape
 from ntkjax._layers.layer import Layer, Shape, make_layer
 
 
@@ -47,6 +48,8 @@ def Flatten(batch_axis: int = 0, batch_axis_out: int = 0) -> Layer:
         return (batch, features) if out == 0 else (features, batch)
 
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[()]]:
+        input_shape = one_shape("Flatten", input_shape)
+        axis_of("Flatten", "batch_axis", batch_axis, input_shape)
         if -1 in input_shape:
             # A batch of unknown size, as in `init_fn(rng, (-1, 28, 28, 1))`.
             known = [n for n in input_shape if n != -1]
@@ -54,7 +57,7 @@ def Flatten(batch_axis: int = 0, batch_axis_out: int = 0) -> Layer:
         return shape_out(input_shape), ()
 
     def apply_fn(params: tuple[()], inputs: Array, **kwargs: object) -> Array:
-        first = jnp.moveaxis(inputs, batch_axis, 0)
+        first = jnp.moveaxis(one_array("Flatten", inputs), batch_axis, 0)
         flat = first.reshape(first.shape[0], math.prod(first.shape[1:]))
         return flat if out == 0 else flat.T
 

@@ -53,9 +53,12 @@ def make_layer(
 def part_of(layer: Any, combinator: str, position: int) -> Part:
     """The kernel operations of a layer; a user's own triple becomes one operation."""
     if not isinstance(layer, tuple) or len(layer) < 3 or not all(map(callable, layer[:3])):
+        hint = "mind to call the layer, as in Relu()"
+        if isinstance(layer, list):
+            hint = f"unpack a list of layers, as in {combinator}(*layers)"
         raise TypeError(
             f"{combinator}: layer {position} is {layer!r}, expected a triple (init_fn, apply_fn, "
-            "kernel_fn) of functions; mind to call the layer, as in Relu()."
+            f"kernel_fn) of functions; {hint}."
         )
     kernel_fn = layer[2]
     if isinstance(kernel_fn, KernelFn):

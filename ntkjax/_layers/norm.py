@@ -8,6 +8,7 @@ from jax import Array
 from ntkjax._kernel.graph import Graph, Structure, Value, single
 from ntkjax._kernel.operation import LayerError, operation, static
 from ntkjax._kernel.operations.pointwise import Normalize
+from ntkjax._layers.finite import axis_of, one_array, one_shape
 from ntkjax._layers.layer import Layer, Shape, check_number, make_layer
 
 
@@ -80,9 +81,13 @@ def LayerNorm(
         raise ValueError(f"LayerNorm: eps={eps}, expected a number of at least 0.")
 
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[()]]:
+        input_shape = one_shape("LayerNorm", input_shape)
+        for one in axes:
+            axis_of("LayerNorm", "axis", one, input_shape)
         return input_shape, ()
 
     def apply_fn(params: tuple[()], inputs: Array, **kwargs: object) -> Array:
+        inputs = one_array("LayerNorm", inputs)
         centred = inputs - jnp.mean(inputs, axes, keepdims=True)
         variance = jnp.mean(jnp.square(centred), axes, keepdims=True) + eps
         positive = variance > 0

@@ -10,6 +10,7 @@ from jax import Array, lax
 from ntkjax._kernel.operations.mixing import GlobalPool, WindowPool
 from ntkjax._kernel.window import PADDINGS, Window
 from ntkjax._layers.conv import pad_images
+from ntkjax._layers.finite import axis_of, check_fits, one_array, one_shape
 from ntkjax._layers.layer import Layer, Shape, check_choice, check_counts, make_layer
 
 
@@ -158,15 +159,19 @@ def GlobalSumPool(batch_axis: int = 0, channel_axis: int = -1) -> Layer:
 
 
 def _global_pool(name: str, mean: bool, batch_axis: int, channel_axis: int) -> Layer:
-    def spatial(ndim: int) -> tuple[int, ...]:
-        return tuple(i for i in range(ndim) if i not in (batch_axis % ndim, channel_axis % ndim))
+    def spatial(shape: Shape) -> tuple[int, ...]:
+        batch = axis_of(name, "batch_axis", batch_axis, shape)
+        channel = axis_of(name, "channel_axis", channel_axis, shape)
+        return tuple(i for i in range(len(shape)) if i not in (batch, channel))
 
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[()]]:
-        gone = spatial(len(input_shape))
+        input_shape = one_shape(name, input_shape)
+        gone = spatial(input_shape)
         return tuple(n for i, n in enumerate(input_shape) if i not in gone), ()
 
     def apply_fn(params: tuple[()], inputs: Array, **kwargs: object) -> Array:
-        axes = spatial(inputs.ndim)
+        inputs = one_array(name, inputs)
+        axes = spatial(inputs.shape)
         return jnp.mean(inputs, axes) if mean else jnp.sum(inputs, axes)
 
     parts = (GlobalPool(mean),)
@@ -187,21 +192,27 @@ def _window_pool(
     padding = check_choice(name, "padding", padding, PADDINGS)
     windows = tuple(Window(n, step, 1, padding) for n, step in zip(taps, steps))
 
-    def image_axes(rank: int) -> tuple[int, ...]:
+    def image_axes(shape: Shape) -> tuple[int, ...]:
+        rank = len(shape)
         if rank != ndim + 2:
             raise ValueError(
-                f"{name}: the input has {rank} axes, but window_shape={taps} asks for {ndim + 2}."
+                f"{name}: its input of shape {shape} has {rank} axes, but window_shape={taps} asks "
+                f"for {ndim + 2}; give a window with one entry for each spatial axis of the input."
             )
-        return tuple(i for i in range(rank) if i not in [axis % rank for axis in axes])
+        spatial = tuple(i for i in range(rank) if i not in [axis % rank for axis in axes])
+        sizes = tuple(shape[i] for i in spatial)
+        check_fits(name, sizes, tuple(w.size_out(n) for w, n in zip(windows, sizes)))
+        return spatial
 
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[()]]:
-        shape = list(input_shape)
-        for axis, window in zip(image_axes(len(shape)), windows):
+        shape = list(one_shape(name, input_shape))
+        for axis, window in zip(image_axes(tuple(shape)), windows):
             shape[axis] = window.size_out(input_shape[axis])
         return tuple(shape), ()
 
     def apply_fn(params: tuple[()], inputs: Array, **kwargs: object) -> Array:
-        spatial = image_axes(inputs.ndim)
+        inputs = one_array(name, inputs)
+        spatial = image_axes(inputs.shape)
         window, step = [1] * inputs.ndim, [1] * inputs.ndim
         for axis, n, stride in zip(spatial, taps, steps):
             window[axis], step[axis] = n, stride

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from datasets import CIFAR10_BATCHES, load
 
 REAL = Path(__file__).parents[3] / "shared" / "data"

@@ -95,19 +95,13 @@ class Normalize(RowOperation):
 
     def _scale(self, var: Array, step: Step) -> Array:
         """s, at every position."""
-        mean = var
-        if self.over:
-            mean = jnp.mean(var[step.below.crop], axis=self.over, keepdims=True)
+        crop = [slice(None)] * step.below.ndim
+        for axis in self.over:
+            crop[axis] = slice(step.below.sizes[axis])
+        mean = jnp.mean(var[tuple(crop)], axis=self.over, keepdims=True)
         positive = mean + self.eps > 0
         root = jnp.sqrt(jnp.where(positive, mean + self.eps, 1.0))
-        scale = jnp.where(positive, 1 / root, 0.0)
-        for axis, period in enumerate(step.below.periods):
-            # Averaged axes are of size one again, others may lack their dead places.
-            missing = period - scale.shape[axis]
-            if axis not in self.over and missing:
-                pad = [(0, missing if i == axis else 0) for i in range(scale.ndim)]
-                scale = jnp.pad(scale, pad)
-        return jnp.broadcast_to(scale, var.shape)
+        return jnp.broadcast_to(jnp.where(positive, 1 / root, 0.0), var.shape)
 
     def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
         (var,) = variances

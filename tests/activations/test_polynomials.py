@@ -1,0 +1,64 @@
+"""The angle and the gap between two points, against formulas in extended precision."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ntkjax._activations.polynomials import angle_and_gap, safe_sqrt, small_arcsin
+
+# Relative errors, in units of the rounding error of the dtype.
+DTYPES = {np.dtype(np.float32): 8, np.dtype(np.float64): 24}
+DELTAS = np.concatenate([[0.0], np.geomspace(1e-30, 1e-2, 60), np.linspace(0.01, 2, 400)])
+
+
+def exact_angle(delta):
+    """Half-angle form: sin^2(theta / 2) = delta / 2."""
+    return 2 * np.arctan2(np.sqrt(delta), np.sqrt(2 - delta))
+
+
+def exact_gap(delta):
+    """sin t - t cos t: by its series where the difference would cancel."""
+    theta = exact_angle(delta)
+    series, term = np.zeros_like(theta), theta**3 / 6
+    for k in range(40):
+        series += (2 * k + 2) * term
+        term = -term * theta**2 / ((2 * k + 4) * (2 * k + 5))
+    return np.where(theta < 1, series, np.sin(theta) - theta * np.cos(theta))
+
+
+@pytest.mark.parametrize("dtype", list(DTYPES), ids=str)
+def test_angle_and_gap(dtype):
+    deltas = DELTAS.astype(dtype)
+    extended = deltas.astype(np.longdouble)
+    for actual, exact in zip(
+        angle_and_gap(jnp.asarray(deltas)), [exact_angle, exact_gap], strict=True
+    ):
+        assert actual.dtype == dtype
+        wanted = exact(extended)
+        normal = wanted > np.finfo(dtype).tiny
+        error = np.abs(np.asarray(actual) - wanted)[normal] / wanted[normal]
+        assert error.max() <= DTYPES[dtype] * np.finfo(dtype).eps
+        assert np.all(np.asarray(actual)[~normal] <= 2 * np.finfo(dtype).tiny)
+
+
+@pytest.mark.parametrize("dtype", list(DTYPES), ids=str)
+def test_small_arcsin(dtype):
+    y = np.concatenate([[0.0], np.geomspace(1e-30, 1e-2, 40), np.linspace(0.01, 1, 200)])
+    y = y.astype(dtype)
+    exact = np.arcsin(y.astype(np.longdouble))
+    actual = np.asarray(small_arcsin(jnp.asarray(y)))
+    assert actual.dtype == dtype
+    # 1e-30 squared is no float32 any more.
+    resolved = y > (1e-15 if dtype == np.float32 else 0)
+    error = np.abs(actual - exact)[resolved] / exact[resolved]
+    assert error.max() <= DTYPES[dtype] * np.finfo(dtype).eps
+    assert np.all(np.abs(actual - exact) <= DTYPES[dtype] * np.finfo(dtype).eps)
+
+
+def test_safe_sqrt_has_a_slope_at_zero():
+    assert safe_sqrt(jnp.asarray(0.0)) == 0
+    assert jax.grad(safe_sqrt)(0.0) == 0
+    assert jax.grad(jax.grad(safe_sqrt))(0.0) == 0
+    np.testing.assert_allclose(jax.grad(safe_sqrt)(4.0), 0.25)
+    np.testing.assert_allclose(jax.grad(jax.grad(safe_sqrt))(4.0), -1 / 32)
