@@ -17,6 +17,7 @@ from ntkjax._kernel.operation import MixingOperation, RowOperation
 from ntkjax._kernel.operations.custom import Custom, distances, rows_of_matrix
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.rows import Pairing, covariance_rows, mixed_rows
+from ntkjax._kernel.runs import Run, find_runs
 from ntkjax._kernel.segment import ImageMaps, Maps, Stores
 from ntkjax._kernel.state import Pairs
 
@@ -53,7 +54,16 @@ def own_kernels(plan: Plan, inputs: dict[int, Input], side: int, count: int) -> 
     plan = plan.of_images()
     own = Own({}, {}, {}, {})
     maps: Maps = {}
+    runs = find_runs(plan)
+    done = -1
     for index, node in enumerate(plan.nodes):
+        if index <= done:
+            continue
+        if index in runs:
+            add_run(plan, runs[index], maps)
+            done = index = runs[index].last
+            _keep_output(own, plan, index, maps, count)
+            continue
         held, operation = plan.held[index], node.operation
         pairing = Pairing(maps, maps, (count,))
         if isinstance(operation, MixingOperation) and held.own is not None:
@@ -70,10 +80,16 @@ def own_kernels(plan: Plan, inputs: dict[int, Input], side: int, count: int) -> 
             cov = operation.of_images(own.matrices[index], plan.nodes[below].signal)
             _keep_covariance(own, plan, index, cov)
         maps[index] = node_maps(plan, index, inputs, maps, own)
-        if index in plan.outputs and held.own is not None:
-            pairing = Pairing(maps, maps, (count,))
-            own.outputs[index] = covariance_rows(plan, index, held.own, pairing, own.rows).moment
+        _keep_output(own, plan, index, maps, count)
     return own
+
+
+def _keep_output(own: Own, plan: Plan, index: int, maps: Maps, count: int) -> None:
+    """Make the kernels of images with themselves that are asked for at an output."""
+    rows = plan.held[index].own
+    if index in plan.outputs and rows is not None:
+        pairing = Pairing(maps, maps, (count,))
+        own.outputs[index] = covariance_rows(plan, index, rows, pairing, own.rows).moment
 
 
 def _keep_covariance(own: Own, plan: Plan, index: int, cov: Array | None) -> None:
@@ -93,9 +109,32 @@ def image_maps(plan: Plan, inputs: dict[int, Input], own: Own) -> Maps:
     """The maps of images, at every node."""
     plan = plan.of_images()
     maps: Maps = {}
+    runs = find_runs(plan)
+    done = -1
     for index in range(len(plan.nodes)):
-        maps[index] = node_maps(plan, index, inputs, maps, own)
+        if index in runs:
+            add_run(plan, runs[index], maps)
+            done = runs[index].last
+        elif index > done:
+            maps[index] = node_maps(plan, index, inputs, maps, own)
     return maps
+
+
+def add_run(plan: Plan, run: Run, maps: Maps) -> None:
+    """The variances before and after a run of equal layers, as a loop."""
+    start = maps[plan.nodes[run.start].inputs[0]].variance
+    assert start is not None
+
+    def body(var: Array, operations: Any) -> tuple[Array, tuple[Array, ...]]:
+        before = []
+        for i, operation in zip(run.block, operations, strict=True):
+            before.append(var)
+            var = operation.variance((var,), plan.step(i))
+        return var, tuple(before)
+
+    end, before = lax.scan(body, start, run.operations(plan, start.dtype))
+    maps[run.start] = ImageMaps(run=before)
+    maps[run.last] = ImageMaps(variance=end)
 
 
 def node_maps(

@@ -100,6 +100,16 @@ class Operation:
 class RowOperation(Operation):
     """An operation which makes each output diagonal of one input diagonal."""
 
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether that is the diagonal of the same displacement, and of the same geometry."""
+        return True
+
+    @property
+    def reads_channels(self) -> bool:
+        """Whether the kernel depends on the number of channels of the finite network."""
+        return False
+
     def source(self, shift: Shift, below: Diagonals) -> Shift:
         """The input diagonal of an output diagonal."""
         del below

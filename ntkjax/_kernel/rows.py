@@ -69,7 +69,7 @@ def make_row(plan: Plan, target: int, shift: Shift, pairing: Pairing, stores: St
 
 def _only(segment: Segment, maps: Maps) -> Maps:
     """The maps of the nodes of a segment."""
-    return {i: maps[i] for i in segment.order}
+    return {i: maps[i] for i in segment.rows if i in maps}
 
 
 def covariance_row(
@@ -90,13 +90,12 @@ def covariance_rows(
     """Several diagonals of a node, with an axis in front, as covariances."""
     shifts = rows.displacements()
 
-    @jax.checkpoint
     def one(shift: Shift) -> Pairs:
         return covariance_row(plan, target, shift, pairing, stores)
 
     if len(shifts) == 1:
         return one(tuple(map(int, shifts[0]))).map(lambda a: a[None])
-    return lax.map(lambda row: one(tuple(row)), jnp.asarray(shifts))
+    return lax.map(jax.checkpoint(lambda row: one(tuple(row))), jnp.asarray(shifts))
 
 
 def mixed_rows(plan: Plan, target: int, pairing: Pairing, stores: Stores) -> Pairs:
@@ -107,23 +106,25 @@ def mixed_rows(plan: Plan, target: int, pairing: Pairing, stores: Stores) -> Pai
     step = plan.step(target)
     make = covariance_row if plan.is_converted(target, below) else make_row
 
-    @jax.checkpoint
     def row_of_input(shift: Shift) -> Pairs:
         return make(plan, below, shift, pairing, stores)
 
-    def add(total: Pairs, shift: Shift) -> Pairs:
+    def add(total: Pairs, row: Pairs, shift: Shift) -> Pairs:
         def add_one(total: Array, row: Array) -> Array:
             return operation.add(total, row, shift, step.below, step.here)
 
-        return jax.tree.map(add_one, total, row_of_input(shift))
+        return jax.tree.map(add_one, total, row)
 
     shifts = plan.given_rows(target, step.here).displacements()
     start = tuple(map(int, shifts[0]))
     shape = jax.eval_shape(lambda: row_of_input(start))
     total = shape.map(lambda a: operation.start(step.here, pairing.lanes, a.dtype))
     if len(shifts) == 1:
-        total = add(total, start)
+        total = add(total, row_of_input(start), start)
     else:
-        rows = jnp.asarray(shifts)
-        total, _ = lax.scan(lambda total, row: (add(total, tuple(row)), None), total, rows)
+        # Backwards, a row is made again: kept, the rows would be all pairs of positions.
+        again = jax.checkpoint(lambda row: row_of_input(tuple(row)))
+        total, _ = lax.scan(
+            lambda total, row: (add(total, again(row), tuple(row)), None), total, jnp.asarray(shifts)
+        )
     return total.map(lambda a: a.reshape(step.here.count, *step.here.periods, *pairing.lanes))

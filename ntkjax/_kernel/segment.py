@@ -6,7 +6,7 @@ is made first, for all pairs that share it; a run of equal layers becomes a loop
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import jax
@@ -15,8 +15,9 @@ from jax import Array, lax
 
 from ntkjax._kernel.diagonals import Shift
 from ntkjax._kernel.inputs import mean_over_channels, squared_distance
-from ntkjax._kernel.operation import MixingOperation, RowOperation, Step
+from ntkjax._kernel.operation import MixingOperation, RowOperation
 from ntkjax._kernel.plan import Plan
+from ntkjax._kernel.runs import Run, find_runs
 from ntkjax._kernel.state import Pairs, Row, Side, covariance
 
 
@@ -30,12 +31,15 @@ class ImageMaps:
       images: the inputs themselves, channels in front; only at inputs.
       mean: m of a mixing operation; only in distance form.
       energy: e of a mixing operation; only in distance form.
+      run: at the first node of a run, the variances before each operation of a repetition, with
+        the repetitions in front.
     """
 
     variance: Array | None = None
     images: Array | None = None
     mean: Array | None = None
     energy: Array | None = None
+    run: tuple[Array, ...] | None = None
 
 
 Maps = dict[int, ImageMaps]
@@ -55,6 +59,7 @@ class Segment:
     target: int
     order: tuple[int, ...]
     rows: dict[int, Row]
+    runs: dict[int, Run]
 
     @classmethod
     def below(cls, plan: Plan, target: int, shift: Shift) -> "Segment":
@@ -66,26 +71,36 @@ class Segment:
                 for j in node.inputs:
                     grid = plan.held[j].cross
                     rows[j] = Row(grid, node.operation.source(rows[index].shift, grid))
-        return cls(plan, target, tuple(sorted(rows)), rows)
+        runs = {i: run for i, run in find_runs(plan).items() if i in rows}
+        inside = {i for run in runs.values() for i in range(run.start + 1, run.last + 1)}
+        order = tuple(i for i in sorted(rows) if i not in inside)
+        return cls(plan, target, order, rows, runs)
 
     def masks(self) -> dict[int, Any]:
         """What depends on the diagonal alone, for every operation."""
-        return {i: self._operation(i).masks(self.rows[i], self._below(i)) for i in self._inner()}
+        inner = [i for i in self.order if not is_source(self.plan, i)]
+        nodes = [i for start in inner for i in self._block(start)]
+        return {i: self._operation(i).masks(self.rows[i], self._below(i)) for i in nodes}
 
     def contributions(self, maps: Maps, side: Side) -> dict[int, Any]:
         """What the images of one side contribute to their pairs, for every node."""
         result: dict[int, Any] = {}
         for i in self.order:
             if is_source(self.plan, i):
-                own = self._of_source(i, maps[i], side)
-            else:
-                step, variance = self.plan.step(i), maps[self.plan.nodes[i].inputs[0]].variance
-                given = variance if step.in_distances or self._operation(i).needs_distance else None
-                own = self._operation(i).image(given, side, self.rows[i], self._below(i), step)
+                result[i] = self._of_source(i, maps[i], side), {}
+                continue
+            if i in self.runs:
+                result[i] = self._of_run(self.runs[i], maps[i], side)
+                continue
+            step, inputs = self.plan.step(i), self.plan.nodes[i].inputs
+            operation = self._operation(i)
+            given = step.in_distances or operation.needs_distance
+            variance = maps[inputs[0]].variance if given else None
+            own = operation.image(variance, side, self.rows[i], self._below(i), step)
             seen = {
                 j: side.see(maps[j].variance, self.rows[j].shift)
-                for j in self.plan.nodes[i].inputs
-                if j in self.rows and self.plan.is_converted(i, j)
+                for j in inputs
+                if self.plan.is_converted(i, j)
             }
             result[i] = own, seen
         return result
@@ -98,66 +113,55 @@ class Segment:
         `same` tells which pairs are of one image with itself (None: not known to be).
         """
         made: dict[int, Pairs] = {}
-        runs = find_runs(self)
-        position = 0
-        while position < len(self.order):
-            i = self.order[position]
-            if position in runs:
-                period, count = runs[position]
-                (source,) = self.plan.nodes[i].inputs
-                last = self.order[position + period * count - 1]
-                made[last] = self._run(position, period, count, made[source], masks, first, second)
-                position += period * count
-                continue
+        for i in self.order:
             if is_source(self.plan, i):
                 made[i] = self._load(i, stores, first[i][0], second[i][0], same)
-            else:
-                given = tuple(
-                    self._converted(made[j], i, j, first[i][1], second[i][1])
-                    for j in self.plan.nodes[i].inputs
-                )
-                made[i] = self._apply(i, self._operation(i), given, masks[i], first[i], second[i])
-            position += 1
+                continue
+            inputs = self.plan.nodes[i].inputs
+            if i in self.runs:
+                run = self.runs[i]
+                made[run.last] = self._pairs_of_run(run, made[inputs[0]], masks, first[i], second[i])
+                continue
+            given = tuple(
+                self._converted(made[j], i, j, first[i][1], second[i][1]) for j in inputs
+            )
+            made[i] = self._apply(i, self._operation(i), given, masks[i], first[i][0], second[i][0])
         return made[self.target]
 
     def _apply(
         self, i: int, operation: RowOperation, given: tuple, masks: Any, first: Any, second: Any
     ) -> Pairs:
-        pairs = operation.pair(given, masks, first[0], second[0], self.plan.step(i))
+        pairs = operation.pair(given, masks, first, second, self.plan.step(i))
         # Without this, XLA would make a layer anew inside each of its consumers.
         return lax.optimization_barrier(pairs) if operation.gives_distance else pairs
 
-    def _run(
-        self, start: int, period: int, count: int, pairs: Pairs, masks: Any, first: Any, second: Any
-    ) -> Pairs:
-        """`count` repetitions of `period` operations, as a loop."""
-        block = self.order[start : start + period]
+    def _of_run(self, run: Run, maps: ImageMaps, side: Side) -> list[Any]:
+        """What images contribute to each operation of a run, repetitions in front."""
+        assert maps.run is not None
+        operations = run.operations(self.plan, maps.run[0].dtype)
 
-        def stacked(of: Callable[[int], Any]) -> list[Any]:
-            """For each operation of the block, its `count` instances along a new axis."""
-            return [
-                jax.tree.map(
-                    lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]),
-                    *(of(self.order[start + r * period + k]) for r in range(count)),
-                )
-                for k in range(period)
-            ]
+        def image(i: int, operation: RowOperation, variance: Array) -> Any:
+            return operation.image(variance, side, self.rows[i], self._below(i), self.plan.step(i))
 
-        parts = (
-            stacked(self._operation),
-            stacked(lambda i: first[i]),
-            stacked(lambda i: second[i]),
-        )
+        return [
+            jax.vmap(functools.partial(image, i))(operation, variances)
+            for i, operation, variances in zip(run.block, operations, maps.run, strict=True)
+        ]
 
-        def body(pairs: Pairs, part: Any) -> tuple[Pairs, None]:
-            for i, operation, one, two in zip(block, *part, strict=True):
+    def _pairs_of_run(self, run: Run, pairs: Pairs, masks: Any, first: Any, second: Any) -> Pairs:
+        """All repetitions of a run, as a loop."""
+        operations = run.operations(self.plan, pairs.moment.dtype)
+
+        def body(pairs: Pairs, parts: Any) -> tuple[Pairs, None]:
+            for i, operation, one, two in zip(run.block, *parts, strict=True):
                 pairs = self._apply(i, operation, (pairs,), masks[i], one, two)
             return pairs, None
 
-        return lax.scan(jax.checkpoint(body), pairs, parts)[0]
+        return lax.scan(jax.checkpoint(body), pairs, (operations, first, second))[0]
 
-    def _inner(self) -> list[int]:
-        return [i for i in self.order if not is_source(self.plan, i)]
+    def _block(self, start: int) -> Any:
+        """The operations that stand for those of a node: itself, or a repetition of its run."""
+        return self.runs[start].block if start in self.runs else (start,)
 
     def _operation(self, i: int) -> RowOperation:
         operation = self.plan.nodes[i].operation
@@ -205,46 +209,3 @@ class Segment:
             zero = jnp.all(jnp.array([d == 0 for d in row.shift], bool))
             distance = jnp.where(same & zero, 0.0, distance)
         return Pairs(distance, pairs.ntk)
-
-
-def find_runs(segment: Segment) -> dict[int, tuple[int, int]]:
-    """Repetitions worth a loop: {place in the order: (operations in a repetition, repetitions)}."""
-    order, plan = segment.order, segment.plan
-    consumers: dict[int, int] = {}
-    for i in order:
-        for j in plan.nodes[i].inputs if not is_source(plan, i) else ():
-            consumers[j] = consumers.get(j, 0) + 1
-    kinds = [_kind(segment, place, consumers) for place in range(len(order))]
-    runs: dict[int, tuple[int, int]] = {}
-    place = 0
-    while place < len(order):
-        best = (0, 0)
-        for period in range(1, (len(order) - place) // 2 + 1):
-            block = kinds[place : place + period]
-            if None in block:
-                break
-            count = 1
-            while kinds[place + count * period : place + (count + 1) * period] == block:
-                count += 1
-            if count > 1 and period * count > best[0] * best[1]:
-                best = period, count
-        if best[1]:
-            runs[place] = best
-        place += max(best[0] * best[1], 1)
-    return runs
-
-
-def _kind(segment: Segment, place: int, consumers: dict[int, int]) -> Any:
-    """What must agree for two operations to be the same body of a loop; None for no loop."""
-    plan, i = segment.plan, segment.order[place]
-    if is_source(plan, i) or place == 0:
-        return None
-    node, previous = plan.nodes[i], segment.order[place - 1]
-    chained = node.inputs == (previous,) and consumers.get(previous) == 1
-    if not chained or segment._below(i) != segment.rows[i] or plan.is_converted(i, previous):
-        return None
-    step: Step = plan.step(i)
-    leaves, structure = jax.tree.flatten(node.operation)
-    types = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
-    geometry = step.below.sizes, step.below.periods, step.here.sizes, step.here.periods
-    return structure, types, geometry, step.in_distances, step.signal.channels

@@ -39,6 +39,10 @@ class Affine(RowOperation):
         out = signal.with_channels(self.channels)
         return dataclasses.replace(out, is_gaussian=True, sources=frozenset({source}))
 
+    @property
+    def reads_channels(self) -> bool:
+        return self.width_scale is not None
+
     def _tangent_scales(self, signal: Signal) -> tuple[Scalar, Scalar]:
         """The factors a and c of the layer's own contribution to the NTK."""
         if self.width_scale is None:

@@ -33,6 +33,10 @@ class Trace(RowOperation):
     def demand(self, wanted: Diagonals, given: Diagonals) -> Rows:
         return given.zero().rows
 
+    @property
+    def keeps_rows(self) -> bool:
+        return False
+
     def source(self, shift: Shift, below: Diagonals) -> Shift:
         return (0,) * below.ndim
 

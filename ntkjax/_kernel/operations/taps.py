@@ -47,6 +47,10 @@ class TapSum(RowOperation):
             for window, rows, period in zip(self.windows, wanted.rows, given.periods, strict=True)
         )
 
+    @property
+    def keeps_rows(self) -> bool:
+        return all(window.stride == 1 for window in self.windows)
+
     def source(self, shift: Shift, below: Diagonals) -> Shift:
         axes = zip(self.windows, shift, below.periods, strict=True)
         return tuple(window.source_row(d, period) for window, d, period in axes)
