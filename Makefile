@@ -14,7 +14,7 @@ check format: STEPS := 5
 SHELL := bash
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Of pip's output, one line a package, so that a slow connection shows where it is.
-PROGRESS := awk '/^(Collecting|Processing|Obtaining)/ { sub(".*/", "", $$2); sub("-[0-9].*", "", $$2); \
+PROGRESS := awk '/^(Collecting|Processing|Obtaining)/ { sub(".*/", "", $$2); sub("(-[0-9]|[<>=!~]).*", "", $$2); \
 	printf "      %2d %s\n", ++n, $$2; fflush() } \
 	/^Installing collected/ { printf "      unpacking them\n"; fflush() }'
 # The lock holds the build tool too, so nothing is built with an unlocked one.
@@ -96,7 +96,7 @@ $(STAMPS)/test: $(STAMPS)/build pyproject.toml
 	@$(INSTALL) --editable '.[demo,test]' | $(PROGRESS)
 	@touch $@
 
-# And checked.
+# Checked too, types included.
 $(STAMPS)/check: $(STAMPS)/build pyproject.toml
 	@echo "[2/$(STEPS)] installing ntkjax, ruff and pyright (a minute or two the first time)"
 	@$(INSTALL) --editable '.[demo,check]' | $(PROGRESS)

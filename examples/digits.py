@@ -10,9 +10,11 @@ cross-validation inside that training set. Test images serve only for the number
 import argparse
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import kernels
 from datasets import Dataset, load
@@ -36,7 +38,7 @@ from splits import random_split
 FINITE = "finite network"
 POOLED = "CNTK, global pooling"
 # The width sweep: layers, networks of each width, and images between which kernels are compared.
-SWEEP_DEPTH, SWEEP_SEEDS, SWEEP_IMAGES = 2, 5, 8
+SWEEP_DEPTH, SWEEP_SEEDS, SWEEP_IMAGES = 2, 8, 8
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -96,20 +98,25 @@ def training_sets(
 def run_kernels(
     methods: Sequence[Method], data: Dataset, options: argparse.Namespace
 ) -> list[Result]:
-    results = []
     classes = len(data.class_names)
-    total = len(methods) * options.splits * len(options.train_sizes)
-    advance = progress(total, "cross-validation of the kernels")
-    for method in methods:
-        for split, train, test in training_sets(data, options):
-            labels = data.labels[train]
-            choice = choose(method, train, labels, classes)
-            scores = predict(choice, train, labels, test, classes)
-            accuracy = accuracy_of(scores, data.labels[test])
-            setting = f"{choice.candidate.setting}, ridge {choice.ridge:g}"
-            results.append(
-                Result(method.name, len(train), split, setting, choice.accuracy, accuracy)
-            )
+    tasks = [(m, *sets) for m in methods for sets in training_sets(data, options)]
+    advance = progress(len(tasks), "cross-validation of the kernels")
+
+    def result(task: tuple[Method, int, np.ndarray, np.ndarray]) -> Result:
+        method, split, train, test = task
+        labels = data.labels[train]
+        choice = choose(method, train, labels, classes)
+        scores = predict(choice, train, labels, test, classes)
+        accuracy = accuracy_of(scores, data.labels[test])
+        setting = f"{choice.candidate.setting}, ridge {choice.ridge:g}"
+        return Result(method.name, len(train), split, setting, choice.accuracy, accuracy)
+
+    results = []
+    # Matrices of this size gain nothing from threads within a decomposition, and lose much when
+    # other work shares the cores; two decompositions at a time do gain.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=2) as pool:
+        for each in pool.map(result, tasks):
+            results.append(each)
             advance()
     return results
 

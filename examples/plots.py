@@ -63,20 +63,20 @@ def plot_convergence(
     colours = dict(zip(errors, ("#d55e00", "#0072b2", "#009e73"), strict=False))
     ends = {}
     for name, values in errors.items():
-        mean = values.mean(axis=1)
-        ends[name] = float(mean[-1])
+        size = np.sqrt(np.mean(values**2, axis=1))
+        ends[name] = float(size[-1])
         every_width = np.repeat(widths, values.shape[1])
         axes.plot(every_width, values.ravel(), ".", color=colours[name], alpha=0.35, mew=0)
-        axes.plot(widths, mean, color=colours[name], linewidth=1.8, marker="o", markersize=4)
+        axes.plot(widths, size, color=colours[name], linewidth=1.8, marker="o", markersize=4)
         # The rate alone, through the geometric mean of the measurements.
         rate = 1 / np.sqrt(np.asarray(widths, float))
-        rate *= np.exp(np.mean(np.log(mean / rate)))
+        rate *= np.exp(np.mean(np.log(size / rate)))
         axes.plot(widths, rate, color=colours[name], linewidth=1, dashes=(2, 2))
     set_ticks(axes, widths, ERROR_TICKS)
     axes.set_xlabel("width: channels or hidden units of each layer")
     axes.set_ylabel("relative error of the kernel")
-    note = "dots: single networks · solid: their mean · dotted: the rate 1/√width"
-    axes.text(0.02, 0.03, note, transform=axes.transAxes, color=INK, fontsize=9)
+    note = "dots: single networks · solid: their root mean square · dotted: the rate 1/√width"
+    axes.text(0.0, 1.01, note, transform=axes.transAxes, color=INK, fontsize=8.5)
     label_line_ends(figure, axes, widths[-1], ends, colours)
     save(figure, path)
 
@@ -85,8 +85,8 @@ def new_figure(title: str) -> tuple[Figure, Axes]:
     # A Figure of its own, not pyplot's: no window, no display, no global state.
     figure = Figure(figsize=(8.0, 4.8), dpi=110)
     axes = figure.subplots()
-    figure.subplots_adjust(left=0.1, right=0.76, top=0.9, bottom=0.12)
-    axes.set_title(title, loc="left", fontsize=11, color=INK)
+    figure.subplots_adjust(left=0.1, right=0.76, top=0.88, bottom=0.12)
+    axes.set_title(title, loc="left", fontsize=11, color=INK, pad=18)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)

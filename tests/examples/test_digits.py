@@ -9,9 +9,6 @@ import re
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib")
-pytest.importorskip("tqdm")
-
 import digits
 from datasets import load
 from options import parse, prepared

@@ -1,0 +1,144 @@
+"""What a computation demands: periods, diagonals, and compiled programs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ntkjax import stax
+from ntkjax._kernel.kernel_fn import network_plan
+from ntkjax._kernel.operations.reperiod import Reperiod
+from ntkjax._kernel.plan import Request
+from ntkjax.stax import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Relu, serial
+
+
+def plan_of(network, shape, *, ntk=True, cov=False, diagonal_spatial=False):
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    request = Request(ntk=ntk, cov=cov, diagonal_spatial=diagonal_spatial)
+    return network_plan(network.kernel_fn.part, [(x, None)], 0, request)[0]
+
+
+def counts(network, shape, name="Conv", **request):
+    """Diagonals of the cross kernel held after each layer of a name."""
+    plan = plan_of(network, shape, **request)
+    return {
+        held.cross.count
+        for node, held in zip(plan.nodes, plan.held, strict=True)
+        if node.place.startswith(name) and len(node.signal.sizes) == len(shape) - 2
+    }
+
+
+def conv(stride=1, padding="SAME"):
+    return Conv(1, (3, 3), (stride, stride), padding)
+
+
+STACK = (conv(), Relu(), conv(), Relu())
+IMAGES = (2, 32, 32, 3)
+
+
+def test_flatten_demands_one_diagonal():
+    assert counts(serial(*STACK, Flatten()), IMAGES) == {1}
+
+
+def test_a_pool_under_flatten_demands_the_displacements_in_its_window():
+    assert counts(serial(*STACK, AvgPool((2, 2), (2, 2)), Flatten()), IMAGES) == {9}
+
+
+def test_a_global_pool_demands_all():
+    assert counts(serial(*STACK, GlobalAvgPool()), IMAGES) == {1024}
+
+
+def test_strides_divide_the_demand():
+    network = serial(conv(), Relu(), conv(2), Relu(), conv(2), Relu(), GlobalAvgPool())
+    assert counts(network, IMAGES) == {64}
+
+
+def test_equal_positions_demand_one_diagonal():
+    assert counts(serial(*STACK), IMAGES, diagonal_spatial=True) == {1}
+    assert counts(serial(*STACK), IMAGES) == {1024}
+
+
+def test_images_with_themselves_are_demanded_under_a_pool_and_nonlinearity_alone():
+    linear = plan_of(serial(*STACK, GlobalAvgPool()), IMAGES)
+    assert all(held.own is None for held in linear.held)
+    pooled = plan_of(serial(*STACK, GlobalAvgPool(), Dense(1), Relu()), IMAGES)
+    assert pooled.held[0].own is not None
+    assert pooled.held[0].own.count == 1024
+    local = plan_of(serial(*STACK[:3], AvgPool((2, 2)), Relu(), Flatten()), IMAGES)
+    assert local.held[0].own.count == 9
+
+
+def test_distances_are_carried_up_to_the_last_nonlinearity():
+    plan = plan_of(serial(conv(), Relu(), conv(), Flatten()), IMAGES)
+    carried = [held.in_distances for held in plan.held]
+    last = max(i for i, node in enumerate(plan.nodes) if node.place.startswith("Relu"))
+    assert all(carried[: last + 1])
+    assert not any(carried[last + 1 :])
+
+
+def periods(network, shape):
+    plan = plan_of(network, shape)
+    changes = sum(isinstance(node.operation, Reperiod) for node in plan.nodes)
+    return [held.cross.periods for held in plan.held], changes
+
+
+@pytest.mark.parametrize(
+    ("layers", "changes"),
+    [
+        ([("SAME", 1)], 0),
+        ([("SAME", 2), ("VALID", 2)], 0),
+        ([("CIRCULAR", 1), ("CIRCULAR", 2)], 0),
+        ([("CIRCULAR", 1), ("SAME", 1)], 0),
+        ([("VALID", 1), ("CIRCULAR", 1)], 1),
+    ],
+    ids=str,
+)
+def test_periods_change_only_where_they_must(layers, changes):
+    network = serial(*(Conv(1, (3,), (stride,), padding) for padding, stride in layers))
+    assert periods(network, (2, 11, 3))[1] == changes
+
+
+def test_every_period_reads_whole_rows_of_the_one_below():
+    network = serial(*(Conv(1, (3,), (stride,), "SAME") for stride in (2, 3)), GlobalAvgPool())
+    (first, *_, last, none), changes = periods(network, (2, 11, 3))
+    assert changes == 0
+    assert none == ()
+    assert first[0] == 6 * last[0]
+    assert first[0] >= 11
+
+
+def test_branches_of_other_strides_meet_by_a_change_of_period():
+    one, two = Conv(1, (3,), (1,), "SAME"), Conv(1, (2,), (2,), "SAME")
+    network = serial(stax.FanOut(2), stax.parallel(one, two), stax.FanInSum())
+    assert periods(network, (2, 1, 3))[1] == 1
+
+
+# ---- compiled programs
+
+
+def compilations(call):
+    """How many programs a call compiles."""
+    events = []
+
+    def note(event, *_, **__):
+        if event == "/jax/core/compile/backend_compile_duration":
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        jax.block_until_ready(call())
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+    return len(events)
+
+
+def test_other_values_compile_nothing():
+    def kernel(seed, w_std, slope, n=3):
+        x = np.random.default_rng(seed).normal(size=(n, 4))
+        network = serial(Dense(1, w_std, 0.1), stax.LeakyRelu(slope), Dense(1, w_std))
+        return network.kernel_fn(x, None, "ntk")
+
+    assert compilations(lambda: kernel(0, 1.5, 0.1)) > 0
+    assert compilations(lambda: kernel(1, 1.5, 0.1)) == 0
+    assert compilations(lambda: kernel(1, 0.7, 0.3)) == 0
+    assert compilations(lambda: kernel(1, 0.7, 0.3, n=4)) > 0
