@@ -1,7 +1,6 @@
 """Tiles: blocks of images whose pairs are computed together, so that memory stays bounded."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,8 @@ from jax import Array, lax
 BLOCK = 2**16
 #: Second images taken at a time, where there are positions: the vector lanes of a block.
 LANES = 64
+#: The same where there are none.
+WIDE_LANES = 1024
 #: Bytes that the rows of one tile may take.
 TILE_BYTES = 2**27
 
@@ -38,7 +39,7 @@ def choose_tiling(
     count1: int, count2: int, positions: int, numbers: int, itemsize: int, symmetric: bool
 ) -> Tiling:
     """A tiling for pairs that keep `numbers` numbers each, at most `positions` on one diagonal."""
-    lanes = LANES if positions > 1 else 1024
+    lanes = LANES if positions > 1 else WIDE_LANES
     size2 = min(count2, lanes)
     fits = max(TILE_BYTES // (itemsize * numbers * size2), 1)
     size1 = min(count1, fits)
@@ -46,11 +47,6 @@ def choose_tiling(
         size1 = size2 = min(size1, size2)
     block = max(BLOCK // (positions * size2), 1)
     return Tiling(count1, count2, size1, size2, min(block, size1))
-
-
-def even(count: int, size: int) -> int:
-    """The size at most `size` that cuts `count` into as many, more equal, parts."""
-    return math.ceil(count / math.ceil(count / size))
 
 
 Tile = Callable[[Any, Any, Array], Any]

@@ -7,7 +7,7 @@ import pytest
 
 from ntkjax import stax
 from ntkjax._kernel.kernel_fn import network_plan
-from ntkjax._kernel.operations.reperiod import Reperiod
+from ntkjax._kernel.operations.mixing import Reperiod
 from ntkjax._kernel.plan import Request
 from ntkjax.stax import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Relu, serial
 

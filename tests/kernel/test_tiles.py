@@ -1,0 +1,116 @@
+"""Kernels computed in tiles and blocks equal those computed whole, on every path that tiles."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ntkjax import stax
+from ntkjax._kernel import tiles
+
+
+def conv(padding="SAME", strides=(1, 1)):
+    return stax.serial(stax.Conv(4, (3, 3), strides, padding, 1.3, 0.2), stax.Relu())
+
+
+def residual():
+    branch = stax.serial(stax.Relu(), stax.Conv(4, (3, 3), padding="SAME"))
+    return stax.serial(
+        stax.Conv(4, (3, 3), padding="SAME"),
+        stax.FanOut(2),
+        stax.parallel(branch, stax.Identity()),
+        stax.FanInSum(),
+    )
+
+
+NETWORKS = {
+    "dense": (stax.serial(*[stax.Dense(8), stax.Relu()] * 3, stax.Dense(1)), (6,)),
+    "global pool": (stax.serial(conv(), conv(), stax.GlobalAvgPool(), stax.Dense(1)), (4, 5, 3)),
+    "relu after global pool": (
+        stax.serial(conv("VALID"), stax.GlobalAvgPool(), stax.Dense(8), stax.Relu()),
+        (4, 5, 3),
+    ),
+    "two pools": (
+        stax.serial(conv(), stax.AvgPool((2, 2), (2, 2)), conv(), stax.Flatten(), stax.Dense(1)),
+        (4, 6, 3),
+    ),
+    "residual": (stax.serial(residual(), stax.GlobalAvgPool()), (4, 3, 2)),
+    "all positions": (stax.serial(conv("VALID", (2, 1)), stax.Dense(4)), (4, 5, 3)),
+    "batch last": (
+        stax.serial(
+            stax.Conv(4, (3,), dimension_numbers=("CHN", "HIO", "CHN")),
+            stax.Relu(),
+            stax.GlobalAvgPool(batch_axis=-1, channel_axis=0),
+        ),
+        None,
+    ),
+}
+
+
+def inputs(shape, count, seed):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(3, 5, count) if shape is None else (count, *shape))
+
+
+@pytest.fixture
+def tiny_tiles(monkeypatch):
+    """Tiles of few images; compiled programs of other sizes are forgotten."""
+    monkeypatch.setattr(tiles, "LANES", 2)
+    monkeypatch.setattr(tiles, "WIDE_LANES", 2)
+    monkeypatch.setattr(tiles, "TILE_BYTES", 2**16)
+    monkeypatch.setattr(tiles, "BLOCK", 1)
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
+@pytest.fixture(params=list(NETWORKS))
+def network(request):
+    return NETWORKS[request.param]
+
+
+def test_tiled_equals_whole(network, request):
+    layer, shape = network
+    x1, x2 = inputs(shape, 5, 0), inputs(shape, 3, 1)
+    whole = [layer.kernel_fn(x1, x2), layer.kernel_fn(x1)]
+    request.getfixturevalue("tiny_tiles")
+    tiled = [layer.kernel_fn(x1, x2), layer.kernel_fn(x1)]
+    for a, b in zip(jax.tree.leaves(tiled), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_several_inputs_and_outputs_in_tiles(request):
+    layer = stax.serial(
+        stax.parallel(stax.Dense(8), stax.Dense(8)),
+        stax.FanInSum(),
+        stax.Relu(),
+        stax.FanOut(2),
+        stax.parallel(stax.Dense(1), stax.Dense(1, 2.0)),
+    )
+    x1 = [inputs((3,), 5, 0), inputs((4,), 5, 1)]
+    whole = layer.kernel_fn(x1, None, ("nngp", "ntk"))
+    request.getfixturevalue("tiny_tiles")
+    tiled = layer.kernel_fn(x1, None, ("nngp", "ntk"))
+    for a, b in zip(jax.tree.leaves(tiled), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_gradients_through_tiles(request):
+    layer, shape = NETWORKS["relu after global pool"]
+    x1, x2 = jnp.asarray(inputs(shape, 3, 0)), jnp.asarray(inputs(shape, 2, 1))
+
+    def total(x1, x2):
+        return jnp.sum(layer.kernel_fn(x1, x2, "ntk") ** 2)
+
+    whole = jax.grad(total, (0, 1))(x1, x2)
+    request.getfixturevalue("tiny_tiles")
+    tiled = jax.grad(total, (0, 1))(x1, x2)
+    for a, b in zip(tiled, whole, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_choice_of_tiles_respects_memory():
+    tiling = tiles.choose_tiling(1000, 1000, 64, 2000, 4, False)
+    assert tiling.size1 * tiling.size2 * 2000 * 4 <= tiles.TILE_BYTES
+    assert tiling.block <= tiling.size1
+    assert tiles.choose_tiling(3, 2, 64, 200, 4, False).is_whole
