@@ -48,14 +48,13 @@ VARIANCES = [(1.0, 1.0), (0.3, 2.5), (1e-3, 40.0)]
 COSINES = [1.0, 0.999, 0.7, 0.0, -0.4, -0.999, -1.0]
 
 
-@fast_jit
-def dual(activation, v1, v2, distance):
+def values(activation, v1, v2, distance):
     """Distance and derivative of pairs, stacked."""
     return jnp.stack(activation.pair(activation.point(v1), activation.point(v2), distance))
 
 
 def first_derivatives(*arguments):
-    return jax.jacrev(dual, (1, 2, 3))(*arguments)
+    return jax.jacrev(values, (1, 2, 3))(*arguments)
 
 
 def second_derivatives(*arguments):
@@ -65,8 +64,9 @@ def second_derivatives(*arguments):
 # Slopes and amplitudes are arguments of these programs, so that all rectifiers share one.
 DERIVATIVES = [
     fast_jit(jax.vmap(function, (None, 0, 0, 0)))
-    for function in (dual, first_derivatives, second_derivatives)
+    for function in (values, first_derivatives, second_derivatives)
 ]
+dual = fast_jit(values)
 
 
 def expectation(g, v1, v2, cosine):
@@ -98,13 +98,13 @@ def test_agrees_with_quadrature(name):
     grid = [(*variances, cosine) for variances in VARIANCES for cosine in COSINES]
     v1, v2, cosine = np.array(grid).T
     distance = v1 + v2 - 2 * cosine * np.sqrt(v1 * v2)
-    values, derivatives = dual(activation, v1, v2, distance)
+    distances, derivatives = dual(activation, v1, v2, distance)
     energies = activation.variance(jnp.asarray(v1))
     for i, point in enumerate(grid):
         of_distance = expectation(lambda u, v: (f(u) - f(v)) ** 2, *point)
         of_derivative = expectation(lambda u, v: slope(u) * slope(v), *point)
         # Where points are parallel, a rounding error of the larger variance is a theta of 1e-7.
-        np.testing.assert_allclose(values[i], of_distance, rtol=1e-8, atol=1e-13)
+        np.testing.assert_allclose(distances[i], of_distance, rtol=1e-8, atol=1e-13)
         np.testing.assert_allclose(derivatives[i], of_derivative, rtol=3e-8, atol=5e-7)
         energy = expectation(lambda u, v: f(u) ** 2, *point)
         np.testing.assert_allclose(energies[i], energy, rtol=1e-10)
