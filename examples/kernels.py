@@ -121,9 +121,9 @@ def fully_connected(x: np.ndarray, depth: int, progress: Progress) -> list[Metho
 def convolutional(images: np.ndarray, depth: int, progress: Progress) -> list[Method]:
     """The CNTK of 1 to `depth` convolutions with ReLU, with Flatten and with global pooling."""
     _, _, kernel_fn = every_depth(depth, conv, lambda: [flatten_readout(), pooled_readout()])
-    # Small enough for the kernel between all positions of all pairs of a tile to stay near by.
+    # Large enough that what belongs to single images is shared by many pairs.
     positions = images.shape[1] * images.shape[2]
-    tile = max(4, min(16, 2000 // positions))
+    tile = max(16, min(128, 8192 // positions))
     kernels = all_pairs(lambda a, b: kernel_fn(a, b, "ntk"), images, tile, progress, "CNTK")
     flattened, pooled = kernels[0::2], kernels[1::2]
     return [

@@ -1,6 +1,6 @@
 r"""The error function f(x) = a erf(b x) + c.
 
-Williams 1997, eq. 11, gives E erf(u) erf(v) = 2/pi arcsin(2 K / (q1 q2)) with q = sqrt(1 + 2 v), and
+Williams 1997, eq. 11, gives E erf(u) erf(v) = 2/pi arcsin(2 K / (q1 q2)), q = sqrt(1 + 2 v), and
 E erf'(u) erf'(v) = 4/pi / sqrt(q1^2 q2^2 - 4 K^2). The distance would be a difference of three
 arcsines; with s_i = arcsin(2 v_i / q_i^2), t_i = sqrt(1 + 4 v_i), K > 0 and
 det = v1 v2 - K^2 it equals 4/pi arcsin(y), where no term cancels:

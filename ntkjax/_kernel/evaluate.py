@@ -14,7 +14,7 @@ from ntkjax._kernel.operation import MixingOperation, RowOperation
 from ntkjax._kernel.operations.custom import Custom, distances, rows_of_matrix
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.rows import Pairing, covariance_rows, mixed_rows
-from ntkjax._kernel.segment import Maps, Stores
+from ntkjax._kernel.segment import Stores
 from ntkjax._kernel.state import Pairs
 from ntkjax._kernel.tiles import choose_tiling, over_tiles
 
@@ -28,8 +28,11 @@ def evaluate(plan: Plan, inputs: dict[int, Input]) -> list[Kernel]:
     batches = [_of_side(inputs, 0), _of_side(inputs, 0 if plan.symmetric else 1)]
     owns = [own_kernels(plan, batches[0], 0, counts[0])]
     owns.append(owns[0] if plan.symmetric else own_kernels(plan, batches[1], 1, counts[1]))
-    whole = any(not isinstance(n.operation, (RowOperation, MixingOperation)) for n in plan.nodes
-                if n.operation is not None) or any(isinstance(i, Kernel) for i in inputs.values())
+    whole = any(
+        not isinstance(n.operation, (RowOperation, MixingOperation))
+        for n in plan.nodes
+        if n.operation is not None
+    ) or any(isinstance(i, Kernel) for i in inputs.values())
     dtype = jax.tree.leaves(inputs)[0].dtype
     tiling = choose_tiling(*counts, *_sizes(plan), dtype.itemsize, plan.symmetric)
     if whole or tiling.is_whole:
@@ -195,5 +198,3 @@ def _kernel(plan: Plan, index: int, pairs: Pairs, owns: list[Own]) -> Kernel:
         cov2=None if plan.symmetric else own(1),
         x1_is_x2=jnp.asarray(plan.symmetric),
     )
-
-

@@ -33,7 +33,7 @@ class Graph:
     unnamed: set[int] = dataclasses.field(default_factory=set)
 
     def add_input(self, signal: Signal, *, named: bool) -> int:
-        """A new input of the network; the first layer on top of it names its axes, if not `named`."""
+        """A new input; the first layer on top of it names its axes, if not `named`."""
         index = len(self.nodes)
         self.nodes.append(Node(None, (), signal, f"input {index}"))
         if not named:
@@ -47,14 +47,14 @@ class Graph:
         if not all(a is None or -ndim <= a < ndim for a in (batch_axis, channel_axis)):
             raise LayerError(
                 f"{place}: batch_axis={batch_axis}, channel_axis={channel_axis} are no axes of its "
-                f"input of shape {signal.shape1}, which has {ndim}; give the input a batch axis, the "
-                "spatial axes of the layer and channels."
+                f"input of shape {signal.shape1}, which has {ndim}; give the input a batch axis, "
+                "the spatial axes of the layer and channels."
             )
         batch = batch_axis % ndim
         if channel_axis is not None and batch == channel_axis % ndim:
             raise LayerError(
-                f"{place}: batch_axis={batch_axis} and channel_axis={channel_axis} are the same axis "
-                f"of its input of shape {signal.shape1}; give two different ones."
+                f"{place}: batch_axis={batch_axis} and channel_axis={channel_axis} are the same "
+                f"axis of its input of shape {signal.shape1}; give two different ones."
             )
         if index in self.unnamed:
             others = [axis for axis in range(ndim) if axis != batch]
@@ -171,7 +171,7 @@ class Parallel(Structure):
             )
         return tuple(
             build(part, graph, branch, _inside(place, f"branch {i}"))
-            for i, (part, branch) in enumerate(zip(self.parts, value))
+            for i, (part, branch) in enumerate(zip(self.parts, value, strict=True))
         )
 
 

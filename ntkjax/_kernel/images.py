@@ -137,14 +137,12 @@ def add_run(plan: Plan, run: Run, maps: Maps) -> None:
     maps[run.last] = ImageMaps(variance=end)
 
 
-def node_maps(
-    plan: Plan, index: int, inputs: dict[int, Input], maps: Maps, own: Own
-) -> ImageMaps:
+def node_maps(plan: Plan, index: int, inputs: dict[int, Input], maps: Maps, own: Own) -> ImageMaps:
     """The maps of images at one node, from those before it."""
     node, held, step = plan.nodes[index], plan.held[index], plan.step(index)
     operation = node.operation
     if operation is None and not isinstance(inputs[index], Kernel):
-        images = by_position(inputs[index], node.signal, held.cross)
+        images = by_position(inputs[index], node.signal, held.cross)  # type: ignore[arg-type]
         var = jnp.mean(jnp.square(images), axis=0) if held.in_distances else None
         return ImageMaps(variance=var, images=images)
     if not held.in_distances:

@@ -1,5 +1,7 @@
-"""From arrays to the first state: distances of inputs, computed so that none of their digits is
-lost, and the checks that inputs must pass.
+"""Inputs: the checks that they must pass, and their distances.
+
+Distances are sums of squared differences, never differences of products, so that near-equal inputs
+keep all their digits.
 """
 
 import warnings
@@ -9,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.core import Tracer
 
 from ntkjax._kernel.diagonals import Diagonals
 from ntkjax._kernel.signal import Signal
@@ -23,7 +26,7 @@ def as_floats(name: str, x: object) -> Array:
     if not hasattr(x, "dtype") or not hasattr(x, "shape"):
         x = np.asarray(x)
     dtype = np.dtype(x.dtype)  # type: ignore[attr-defined]
-    if not (jnp.issubdtype(dtype, np.number) or dtype == bool) or jnp.issubdtype(
+    if not (jnp.issubdtype(dtype, np.number) or dtype.kind == "b") or jnp.issubdtype(
         dtype, np.complexfloating
     ):
         raise TypeError(
@@ -32,7 +35,7 @@ def as_floats(name: str, x: object) -> Array:
         )
     if not jnp.issubdtype(dtype, np.floating):
         x = jnp.asarray(x, float)
-    elif dtype.itemsize > 4 and not jax.config.jax_enable_x64:
+    elif dtype.itemsize > 4 and jnp.zeros((), float).dtype != np.float64:
         warnings.warn(
             f"kernel_fn: {name} has dtype {dtype}, but JAX keeps float32; the kernel is computed "
             "in float32. Call jax.config.update('jax_enable_x64', True) for float64, or convert "
@@ -53,7 +56,7 @@ def as_floats(name: str, x: object) -> Array:
             f"kernel_fn: {name} has shape {x.shape}, which is empty; expected at least one example "
             "with at least one position and channel."
         )
-    if not isinstance(x, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(x))):
+    if not isinstance(x, Tracer) and not bool(jnp.all(jnp.isfinite(x))):
         raise ValueError(
             f"kernel_fn: {name} holds NaN or infinite values, for which no kernel is defined; drop "
             "or fill these entries first."
@@ -73,9 +76,7 @@ def squared_distance(a: Array, b: Array) -> Array:
     return jnp.square(a - b)
 
 
-def mean_over_channels(
-    term: Callable[[Array, Array], Array], first: Array, second: Array
-) -> Array:
+def mean_over_channels(term: Callable[[Array, Array], Array], first: Array, second: Array) -> Array:
     """Mean over the leading axis of `term(first, second)`, without storing the terms."""
 
     def add(total: Array | float, a: Array, b: Array) -> Array:

@@ -8,7 +8,7 @@ from jax import Array
 
 from ntkjax._kernel.signal import Shape, Signal
 
-_STATIC = {"metadata": {"static": True}}
+_STATIC = {"static": True}
 
 
 @jax.tree_util.register_dataclass
@@ -68,15 +68,15 @@ class Kernel:
     cov1: Array | None
     cov2: Array | None
     x1_is_x2: Array
-    is_gaussian: bool = dataclasses.field(**_STATIC)
-    is_reversed: bool = dataclasses.field(**_STATIC)
-    is_input: bool = dataclasses.field(**_STATIC)
-    diagonal_batch: bool = dataclasses.field(**_STATIC)
-    diagonal_spatial: bool = dataclasses.field(**_STATIC)
-    shape1: Shape = dataclasses.field(**_STATIC)
-    shape2: Shape = dataclasses.field(**_STATIC)
-    batch_axis: int = dataclasses.field(**_STATIC)
-    channel_axis: int = dataclasses.field(**_STATIC)
+    is_gaussian: bool = dataclasses.field(metadata=_STATIC)
+    is_reversed: bool = dataclasses.field(metadata=_STATIC)
+    is_input: bool = dataclasses.field(metadata=_STATIC)
+    diagonal_batch: bool = dataclasses.field(metadata=_STATIC)
+    diagonal_spatial: bool = dataclasses.field(metadata=_STATIC)
+    shape1: Shape = dataclasses.field(metadata=_STATIC)
+    shape2: Shape = dataclasses.field(metadata=_STATIC)
+    batch_axis: int = dataclasses.field(metadata=_STATIC)
+    channel_axis: int = dataclasses.field(metadata=_STATIC)
     mask1: Array | None = None
     mask2: Array | None = None
     distance: Array | None = None

@@ -77,7 +77,11 @@ class KernelFn:
         except LayerError as error:
             # The engine's own frames would bury the message.
             raise LayerError(str(error)) from None
-        return map_value(lambda kernel: _pick(kernel, get, names), kernels, list)
+        return jax.tree.map(
+            lambda kernel: _pick(kernel, get, names),
+            map_value(lambda kernel: kernel, kernels, list),
+            is_leaf=lambda item: isinstance(item, Kernel),
+        )
 
 
 def _check_keywords(kwargs: dict[str, Any]) -> None:
@@ -135,7 +139,9 @@ def _inputs(x1: Any, x2: Any) -> tuple[list[Any], Value]:
                     f"{_describe(b)}; pass a list of {len(a)} inputs or None."
                 )
             parts = [None] * len(a) if b is None else b
-            return tuple(walk(u, v, f"{name}[{i}]") for i, (u, v) in enumerate(zip(a, parts)))
+            return tuple(
+                walk(u, v, f"{name}[{i}]") for i, (u, v) in enumerate(zip(a, parts, strict=True))
+            )
         if isinstance(b, (list, tuple)):
             raise ValueError(
                 f"kernel_fn: x2{name} is a list of {len(b)} inputs, but x1{name} is "
@@ -206,7 +212,7 @@ def _signal(item: Any, index: int) -> Signal:
 def _check_batches(graph: Graph, index: int) -> None:
     """Both batches must have the same channels and positions."""
     signal = graph.nodes[index].signal
-    for axis, (a, b) in enumerate(zip(signal.shape1, signal.shape2)):
+    for axis, (a, b) in enumerate(zip(signal.shape1, signal.shape2, strict=True)):
         if a != b and axis != signal.batch_axis:
             what = "channels" if axis == signal.channel_axis else "positions"
             raise LayerError(

@@ -1,14 +1,14 @@
 """The contract between a layer's kernel and the engine.
 
 Every layer acts on the kernel by one of a few operations. An operation says, without arithmetic,
-what signal comes out (`infer`) and which diagonals of its input the wanted diagonals of its output
-are made of. Operations are pytrees: their numbers (standard deviations, slopes) may be traced, and
-networks which differ in them alone share one compiled program.
+what signal comes out (`infer`) and which diagonals of its input it needs for the wanted diagonals
+of its output (`demand`). Operations are pytrees: their numbers (standard deviations, slopes) may be
+traced, and networks which differ in them alone share one compiled program.
 
 A `RowOperation` makes each output diagonal of one input diagonal. Its arithmetic is split by what
 it depends on, because the engine loops over diagonals and pairs of images: on one image alone
-(`variance`), on one image and the diagonal (`image`), on the diagonal alone (`masks`), and on a pair
-(`pair`). A `MixingOperation` makes an output diagonal of many; the engine hands it one input
+(`variance`), on one image and the diagonal (`image`), on the diagonal alone (`masks`), and on a
+pair (`pair`). A `MixingOperation` makes an output diagonal of many; the engine hands it one input
 diagonal at a time to add to its total.
 """
 
@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
+import numpy as np
 from jax import Array
 
 from ntkjax._kernel.diagonals import Diagonals, Rows, Shift
@@ -126,7 +127,9 @@ class RowOperation(Operation):
         """
         del variance, side, here, below, step
 
-    def pair(self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step) -> Pairs:
+    def pair(
+        self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
+    ) -> Pairs:
         """The pairs after this operation, given those before and the two images' contributions."""
         raise NotImplementedError
 
@@ -148,4 +151,8 @@ class MixingOperation(Operation):
 
     def positions(self, image_map: Array, below: Diagonals, here: Diagonals) -> Array:
         """The operation on a map of positions of single images."""
+        raise NotImplementedError
+
+    def mass(self, below: Diagonals, here: Diagonals) -> np.ndarray:
+        """The sum of the weights of each output position."""
         raise NotImplementedError

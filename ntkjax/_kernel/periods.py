@@ -81,10 +81,10 @@ class _Assigner:
         for index in (node.inputs[0], None):
             index = self.cut(node.inputs[0]) if index is None else index
             number, ratios = self.member[index]
-            out = tuple(ratio * rule[0] for ratio, rule in zip(ratios, rules))
+            out = tuple(ratio * rule[0] for ratio, rule in zip(ratios, rules, strict=True))
             fixed = [
                 None if period is None else Fraction(period) / ratio
-                for ratio, (_, period) in zip(ratios, rules)
+                for ratio, (_, period) in zip(ratios, rules, strict=True)
             ]
             group = self.groups[number].extended([(out, node.signal.sizes)], fixed)
             if group is not None:
@@ -99,10 +99,13 @@ class _Assigner:
         if a == b and goal == ratios:
             return other
         if a != b:
-            factor = [x / y for x, y in zip(goal, ratios)]
-            rescale = lambda r: tuple(x * f for x, f in zip(r, factor))  # noqa: E731
+            factor = [x / y for x, y in zip(goal, ratios, strict=True)]
+            rescale = lambda r: tuple(x * f for x, f in zip(r, factor, strict=True))  # noqa: E731
             places = [(rescale(r), sizes) for r, sizes in self.groups[b].places]
-            fixed = [None if x is None else x / f for x, f in zip(self.groups[b].fixed, factor)]
+            fixed = [
+                None if x is None else x / f
+                for x, f in zip(self.groups[b].fixed, factor, strict=True)
+            ]
             group = self.groups[a].extended(places, fixed)
             if group is not None:
                 self.groups[a] = group
@@ -131,7 +134,7 @@ def assign_periods(graph: Graph) -> tuple[Graph, list[tuple[int, ...]], list[int
         index.append(assigner.follow(dataclasses.replace(node, inputs=(node.inputs[0], *others))))
     bases = [group.bases() for group in assigner.groups]
     periods = [
-        tuple(int(base * ratio) for base, ratio in zip(bases[group] or (), ratios))
+        tuple(int(base * ratio) for base, ratio in zip(bases[group] or (), ratios, strict=True))
         for group, ratios in assigner.member
     ]
     return assigner.graph, periods, index

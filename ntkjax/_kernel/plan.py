@@ -103,7 +103,7 @@ def make_plan(graph: Graph, outputs: list[int], request: Request, symmetric: boo
     outputs = [index[i] for i in outputs]
     geometry = [
         Diagonals(node.signal.sizes, period, ((),) * len(period))
-        for node, period in zip(graph.nodes, periods)
+        for node, period in zip(graph.nodes, periods, strict=True)
     ]
     cross = list(geometry)
     own: list[Diagonals | None] = [None] * len(graph.nodes)
@@ -128,7 +128,7 @@ def make_plan(graph: Graph, outputs: list[int], request: Request, symmetric: boo
             add(j, *_needs(node, held, geometry[j]))
             if node.operation.needs_distance or (linear and in_distances[i]):
                 in_distances[j] = True
-    held = tuple(Held(*parts) for parts in zip(cross, own, in_distances))
+    held = tuple(Held(*parts) for parts in zip(cross, own, in_distances, strict=True))
     return Plan(tuple(graph.nodes), held, tuple(outputs), request, symmetric)
 
 

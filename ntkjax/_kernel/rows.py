@@ -12,6 +12,7 @@ from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.segment import Maps, Segment, Stores
 from ntkjax._kernel.state import FIRST, SECOND, Pairs, covariance
 
+
 @dataclasses.dataclass(frozen=True)
 class Pairing:
     """Which images are paired: of two batches, or each image of a batch with itself.
@@ -125,6 +126,8 @@ def mixed_rows(plan: Plan, target: int, pairing: Pairing, stores: Stores) -> Pai
         # Backwards, a row is made again: kept, the rows would be all pairs of positions.
         again = jax.checkpoint(lambda row: row_of_input(tuple(row)))
         total, _ = lax.scan(
-            lambda total, row: (add(total, again(row), tuple(row)), None), total, jnp.asarray(shifts)
+            lambda total, row: (add(total, again(row), tuple(row)), None),
+            total,
+            jnp.asarray(shifts),
         )
     return total.map(lambda a: a.reshape(step.here.count, *step.here.periods, *pairing.lanes))

@@ -1,8 +1,8 @@
 """Segments: the operations between two places where diagonals mix.
 
-Within a segment every diagonal is made of one diagonal below, so that the whole stack of layers runs
-on one diagonal, while it lies in the cache. What depends on single images or on the diagonal alone
-is made first, for all pairs that share it; a run of equal layers becomes a loop.
+Within a segment every diagonal is made of one diagonal below, so that the whole stack of layers
+runs on one diagonal, while it lies in the cache. What depends on single images or on the diagonal
+alone is made first, for all pairs that share it; a run of equal layers is a loop (`runs.py`).
 """
 
 import dataclasses
@@ -67,10 +67,11 @@ class Segment:
         rows = {target: Row(plan.held[target].cross, shift)}
         for index in range(target, -1, -1):
             if index in rows and not is_source(plan, index):
-                node = plan.nodes[index]
-                for j in node.inputs:
+                operation = plan.nodes[index].operation
+                assert isinstance(operation, RowOperation)
+                for j in plan.nodes[index].inputs:
                     grid = plan.held[j].cross
-                    rows[j] = Row(grid, node.operation.source(rows[index].shift, grid))
+                    rows[j] = Row(grid, operation.source(rows[index].shift, grid))
         runs = {i: run for i, run in find_runs(plan).items() if i in rows}
         inside = {i for run in runs.values() for i in range(run.start + 1, run.last + 1)}
         order = tuple(i for i in sorted(rows) if i not in inside)
@@ -120,11 +121,11 @@ class Segment:
             inputs = self.plan.nodes[i].inputs
             if i in self.runs:
                 run = self.runs[i]
-                made[run.last] = self._pairs_of_run(run, made[inputs[0]], masks, first[i], second[i])
+                made[run.last] = self._pairs_of_run(
+                    run, made[inputs[0]], masks, first[i], second[i]
+                )
                 continue
-            given = tuple(
-                self._converted(made[j], i, j, first[i][1], second[i][1]) for j in inputs
-            )
+            given = tuple(self._converted(made[j], i, j, first[i][1], second[i][1]) for j in inputs)
             made[i] = self._apply(i, self._operation(i), given, masks[i], first[i][0], second[i][0])
         return made[self.target]
 
@@ -172,7 +173,7 @@ class Segment:
         return self.rows[self.plan.nodes[i].inputs[0]]
 
     def _converted(self, pairs: Pairs, i: int, j: int, first: Any, second: Any) -> Pairs:
-        """What consumer i takes of its input j: covariances, where j holds distances it need not."""
+        """What consumer i takes of its input j: covariances, unless it asks for distances."""
         if not self.plan.is_converted(i, j):
             return pairs
         return Pairs(covariance(first[j], second[j], pairs.moment), pairs.ntk)

@@ -129,11 +129,10 @@ def infer_windows(windows: tuple[Window, ...], signal: Signal) -> Signal:
             f"({signal.layout}) has {len(signal.sizes)}; give a window, strides and padding for "
             "each spatial axis of the input, and mind which axes are batch and channels."
         )
-    sizes = tuple(w.size_out(n) for w, n in zip(windows, signal.sizes))
+    sizes = tuple(w.size_out(n) for w, n in zip(windows, signal.sizes, strict=True))
     if 0 in sizes:
         raise LayerError(
             f"its window spans {tuple(w.extent for w in windows)} positions and does not fit into "
             f"the input of {signal.sizes} positions; use padding='SAME' or a smaller window."
         )
     return signal.with_sizes(sizes)
-

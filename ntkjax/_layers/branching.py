@@ -4,6 +4,7 @@ import functools
 import operator
 from typing import Any
 
+import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._kernel.graph import Copies, Join
@@ -124,7 +125,7 @@ def _branches(argument: str, value: Any) -> list[Any]:
     """A list with an entry for each branch: summing a bare array would sum over its batch."""
     if isinstance(value, (list, tuple)) and value and not isinstance(value[0], int):
         return list(value)
-    came = f"an array of shape {value.shape}" if hasattr(value, "shape") else repr(value)
+    came = f"an array of shape {jnp.shape(value)}" if hasattr(value, "shape") else repr(value)
     raise ValueError(
         f"FanInSum: {argument} is {came}, expected a list with an entry for each branch; put "
         "FanOut and parallel before it."

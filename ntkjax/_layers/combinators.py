@@ -12,7 +12,7 @@ from ntkjax._layers.layer import Layer, check_count, label_of, part_of
 
 def _split(rng: Array | None, count: int) -> list[Any]:
     """A random key for each of several layers."""
-    return [None] * count if rng is None else list(jax.random.split(rng, max(count, 1)))
+    return [None] * count if rng is None else list(jax.random.split(rng, max(count, 1)))[:count]
 
 
 def _check_params(combinator: str, params: Any, count: int) -> None:
@@ -55,7 +55,7 @@ def serial(*layers: Any) -> Layer:
 
     def init_fn(rng: Array, input_shape: Any) -> tuple[Any, list[Any]]:
         params = []
-        for layer, key in zip(layers, _split(rng, len(layers))):
+        for layer, key in zip(layers, _split(rng, len(layers)), strict=True):
             input_shape, param = layer[0](key, input_shape)
             params.append(param)
         return input_shape, params
@@ -113,7 +113,7 @@ def parallel(*layers: Any) -> Layer:
     def init_fn(rng: Array, input_shape: Any) -> tuple[Any, list[Any]]:
         check("input shapes", input_shape)
         keys = _split(rng, len(layers))
-        pairs = [layer[0](key, s) for layer, key, s in zip(layers, keys, input_shape)]
+        pairs = [layer[0](key, s) for layer, key, s in zip(layers, keys, input_shape, strict=True)]
         return [shape for shape, _ in pairs], [param for _, param in pairs]
 
     def apply_fn(params: Any, inputs: Any, **kwargs: Any) -> list[Any]:

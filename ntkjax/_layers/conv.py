@@ -93,7 +93,7 @@ def Conv(
 
     def sizes_out(shape: Shape) -> Shape:
         sizes = tuple(shape[axis] for axis in image_axes)
-        after = tuple(window.size_out(size) for window, size in zip(windows, sizes))
+        after = tuple(window.size_out(size) for window, size in zip(windows, sizes, strict=True))
         check_fits("Conv", sizes, after)
         return after
 
@@ -106,7 +106,7 @@ def Conv(
         bias_shape = tuple(width if c == "C" else 1 for c in lhs)
         shape = list(input_shape)
         shape[lhs.index("C")] = width
-        for axis, size_out in zip(image_axes, sizes_out(input_shape)):
+        for axis, size_out in zip(image_axes, sizes_out(input_shape), strict=True):
             shape[axis] = size_out
         return tuple(shape), scales.draw(rng, weight_shape, bias_shape, channels * size)
 
@@ -136,7 +136,7 @@ def Conv(
 
 def pad_images(images: Array, axes: tuple[int, ...], windows: tuple[Window, ...]) -> Array:
     """Pad so that the unpadded window sees what the padded one does."""
-    for axis, window in zip(axes, windows):
+    for axis, window in zip(axes, windows, strict=True):
         size = images.shape[axis]
         before = window.before(size)
         after = (window.size_out(size) - 1) * window.stride + window.extent - size - before

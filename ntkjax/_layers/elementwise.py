@@ -35,9 +35,9 @@ def Relu(do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
         K' = \frac{r_1 r_2}{2 \pi} \left(\sin\theta + (\pi - \theta) \cos\theta\right), \qquad
         \Theta' = \frac{\pi - \theta}{2 \pi}\, \Theta,
 
-    with r the standard deviations and :math:`\theta` the angle between the two points. Computed from
-    distances, so that float32 keeps its digits for near-equal points; gradients are finite
-    everywhere.
+    with r the standard deviations and :math:`\theta` the angle between the two points. It is made
+    from distances, so that float32 keeps its digits for near-equal points, and its gradients are
+    finite everywhere.
 
     Args:
       do_backprop: of no effect, for compatibility: gradients are always safe.
@@ -122,7 +122,8 @@ def ABRelu(a: float, b: float, do_backprop: bool = False, do_stabilize: bool = F
     r"""Rectifier of two slopes, a min(x, 0) + b max(x, 0).
 
     .. math::
-        K' = \frac{a^2 + b^2}{2} K + \frac{(b - a)^2}{2 \pi} r_1 r_2 (\sin\theta - \theta\cos\theta),
+        K' = \frac{a^2 + b^2}{2} K
+        + \frac{(b - a)^2}{2 \pi} r_1 r_2 (\sin\theta - \theta\cos\theta),
         \qquad
         \Theta' = \left(\frac{a^2 + b^2}{2} - \frac{(b - a)^2}{2 \pi} \theta\right) \Theta.
 
@@ -191,7 +192,7 @@ def Erf(a: float = 1.0, b: float = 1.0, c: float = 0.0, do_backprop: bool = Fals
       >>> round(float(kernel_fn(jnp.ones((1, 4)), get="nngp")[0, 0]), 4)
       0.4646
     """
-    numbers = [check_number("Erf", n, v) for n, v in zip("abc", (a, b, c))]
+    numbers = [check_number("Erf", n, v) for n, v in zip("abc", (a, b, c), strict=True)]
 
     def fn(x: Array) -> Array:
         amplitude, slope, offset = (jnp.asarray(v, x.dtype) for v in numbers)

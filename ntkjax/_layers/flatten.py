@@ -16,8 +16,8 @@ def Flatten(batch_axis: int = 0, batch_axis_out: int = 0) -> Layer:
     .. math::
         K' = \frac{1}{n} \sum_p K[p, p], \qquad \Theta' = \frac{1}{n} \sum_p \Theta[p, p].
 
-    The output is not Gaussian with identically distributed channels any more, so that a nonlinearity
-    on top needs a Dense in between.
+    The output's channels are not identically distributed any more, so that a nonlinearity on top
+    needs a Dense in between.
 
     Args:
       batch_axis: which axis of the input runs over examples.

@@ -76,8 +76,8 @@ def LayerNorm(
       1.0
     """
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    eps = check_number("LayerNorm", "eps", eps)
-    if isinstance(eps, float) and eps < 0:
+    added = check_number("LayerNorm", "eps", eps)
+    if isinstance(added, float) and added < 0:
         raise ValueError(f"LayerNorm: eps={eps}, expected a number of at least 0.")
 
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[()]]:
@@ -93,5 +93,5 @@ def LayerNorm(
         positive = variance > 0
         return jnp.where(positive, centred / jnp.sqrt(jnp.where(positive, variance, 1.0)), 0.0)
 
-    parts = (_NormalizeAxes(eps, axes),)
+    parts = (_NormalizeAxes(added, axes),)
     return make_layer("LayerNorm", f"{axis}", parts, init_fn, apply_fn, (batch_axis, channel_axis))

@@ -65,11 +65,12 @@ class Scales:
         """Parameters at initialization: normal, with the scales that they carry."""
         weight_rng, bias_rng = random.split(rng)
         weights = random.normal(weight_rng, weight_shape)
-        biases = None if self.b_std is None else random.normal(bias_rng, bias_shape)
         if self.is_standard:
             weights = weights * (self.w_std / (fan_in / self.s[0]) ** 0.5)
-            biases = None if biases is None else biases * self.b_std
-        return weights, biases
+        if self.b_std is None:
+            return weights, None
+        biases = random.normal(bias_rng, bias_shape)
+        return weights, biases * self.b_std if self.is_standard else biases
 
     def combine(self, product: Array, biases: Array | None, fan_in: int) -> Array:
         """Layer output from its product with the raw weights, with the scales that it carries."""

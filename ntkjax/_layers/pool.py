@@ -190,7 +190,7 @@ def _window_pool(
     ndim = len(taps)
     steps = check_counts(name, "strides", (1,) * ndim if strides is None else strides, ndim)
     padding = check_choice(name, "padding", padding, PADDINGS)
-    windows = tuple(Window(n, step, 1, padding) for n, step in zip(taps, steps))
+    windows = tuple(Window(n, step, 1, padding) for n, step in zip(taps, steps, strict=True))
 
     def image_axes(shape: Shape) -> tuple[int, ...]:
         rank = len(shape)
@@ -201,12 +201,12 @@ def _window_pool(
             )
         spatial = tuple(i for i in range(rank) if i not in [axis % rank for axis in axes])
         sizes = tuple(shape[i] for i in spatial)
-        check_fits(name, sizes, tuple(w.size_out(n) for w, n in zip(windows, sizes)))
+        check_fits(name, sizes, tuple(w.size_out(n) for w, n in zip(windows, sizes, strict=True)))
         return spatial
 
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[()]]:
         shape = list(one_shape(name, input_shape))
-        for axis, window in zip(image_axes(tuple(shape)), windows):
+        for axis, window in zip(image_axes(tuple(shape)), windows, strict=True):
             shape[axis] = window.size_out(input_shape[axis])
         return tuple(shape), ()
 
@@ -214,14 +214,14 @@ def _window_pool(
         inputs = one_array(name, inputs)
         spatial = image_axes(inputs.shape)
         window, step = [1] * inputs.ndim, [1] * inputs.ndim
-        for axis, n, stride in zip(spatial, taps, steps):
+        for axis, n, stride in zip(spatial, taps, steps, strict=True):
             window[axis], step[axis] = n, stride
         padded = pad_images(inputs, spatial, windows)
         sums = lax.reduce_window(padded, 0.0, lax.add, window, step, "VALID")
         if normalize != "inside":
             return sums / math.prod(taps) if normalize == "window" else sums
         counts = np.ones((1,) * inputs.ndim)
-        for axis, one in zip(spatial, windows):
+        for axis, one in zip(spatial, windows, strict=True):
             shape = [1] * inputs.ndim
             shape[axis] = -1
             counts = counts * one.counts(inputs.shape[axis]).reshape(shape)

@@ -1,5 +1,6 @@
-"""Sum of branches: FanInSum. Distances, variances, covariances and tangents of independent
-branches all add.
+"""Sum of branches: FanInSum.
+
+Distances, variances, covariances and tangents of independent branches all add.
 """
 
 import dataclasses
@@ -29,9 +30,10 @@ class Sum(RowOperation):
             )
         if len(signals) > 1:
             _check_independent(signals)
-        sources = frozenset().union(*(s.sources for s in signals))
+        sources = frozenset(name for s in signals for name in s.sources)
         gaussian = all(s.is_gaussian for s in signals)
-        return dataclasses.replace(signals[0], is_gaussian=gaussian, sources=sources)
+        first, *_ = signals
+        return dataclasses.replace(first, is_gaussian=gaussian, sources=sources)
 
     def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
         return functools.reduce(operator.add, variances)

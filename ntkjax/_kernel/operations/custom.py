@@ -66,7 +66,7 @@ class Custom(Operation):
             after = self.apply(kernel).cov1
             return None if after is None else after[0]
 
-        return jax.vmap(one)(covariances)
+        return jax.vmap(one)(covariances)  # type: ignore[return-value]
 
 
 def _example(signal: Signal) -> Kernel:
@@ -84,7 +84,7 @@ def _example(signal: Signal) -> Kernel:
 
 
 def rows_of_matrix(matrix: Array | None, name: str, diagonals: Diagonals) -> Array:
-    """The rows of a field of a full kernel; raises where it does not hold all pairs of positions."""
+    """The rows of a field of a full kernel; raises where it lacks pairs of positions."""
     positions = tuple(size for size in diagonals.sizes for _ in range(2))
     shape = None if matrix is None else matrix.shape
     if matrix is None or matrix.shape[matrix.ndim - len(positions) :] != positions:

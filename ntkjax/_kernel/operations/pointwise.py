@@ -54,9 +54,7 @@ class Dual(RowOperation):
     def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
         return self.activation.variance(variances[0])
 
-    def image(
-        self, variance: Array | None, side: Side, here: Row, below: Row, step: Step
-    ) -> Any:
+    def image(self, variance: Array | None, side: Side, here: Row, below: Row, step: Step) -> Any:
         assert variance is not None
         return side.see(self.activation.point(variance), here.shift)
 

@@ -77,7 +77,9 @@ class TapSum(RowOperation):
         self, variance: Array | None, side: Side, here: Row, below: Row, step: Step
     ) -> Array | None:
         """The variances where a tap lies inside the image on this side alone."""
-        one_sided = [window.can_leave(n) for window, n in zip(self.windows, below.grid.sizes)]
+        one_sided = [
+            window.can_leave(n) for window, n in zip(self.windows, below.grid.sizes, strict=True)
+        ]
         if not step.in_distances or not any(one_sided):
             return None
         assert variance is not None
