@@ -71,14 +71,14 @@ def own_kernels(plan: Plan, inputs: dict[int, Input], side: int, count: int) -> 
         kernel = inputs.get(index)
         if isinstance(kernel, Kernel):
             cov = kernel.cov1 if side == 0 else kernel.cov2
-            _keep_covariance(own, plan, index, cov)
+            _keep_covariance(own, plan, index, cov, side)
         elif isinstance(operation, Custom):
             (below,) = node.inputs
             given = plan.held[below].cross.all()
             rows = covariance_rows(plan, below, given, pairing, own.rows)
             own.matrices[index] = to_matrix(rows.moment, given)
             cov = operation.of_images(own.matrices[index], plan.nodes[below].signal)
-            _keep_covariance(own, plan, index, cov)
+            _keep_covariance(own, plan, index, cov, side)
         maps[index] = node_maps(plan, index, inputs, maps, own)
         _keep_output(own, plan, index, maps, count)
     return own
@@ -92,13 +92,13 @@ def _keep_output(own: Own, plan: Plan, index: int, maps: Maps, count: int) -> No
         own.outputs[index] = covariance_rows(plan, index, rows, pairing, own.rows).moment
 
 
-def _keep_covariance(own: Own, plan: Plan, index: int, cov: Array | None) -> None:
+def _keep_covariance(own: Own, plan: Plan, index: int, cov: Array | None, side: int) -> None:
     """Note the covariance of images with themselves, `[image, p1, q1, ...]`, of a full kernel."""
     held = plan.held[index]
     if held.in_distances:
-        own.variances[index] = rows_of_matrix(cov, "cov1 or cov2", held.cross.zero())[0]
+        own.variances[index] = rows_of_matrix(cov, f"cov{side + 1}", held.cross.zero())[0]
     if held.own is not None:
-        rows = rows_of_matrix(cov, "cov1 or cov2", held.own)
+        rows = rows_of_matrix(cov, f"cov{side + 1}", held.own)
         if held.in_distances:
             var = own.variances[index]
             rows = distances(rows, held.own, var, var)

@@ -209,6 +209,20 @@ def _signal(item: Any, index: int) -> Signal:
     return Signal(first.shape, first.shape if second is None else second.shape, 0, first.ndim - 1)
 
 
+def _check_kernel(kernel: Kernel, signal: Signal, index: int) -> None:
+    """A kernel given as an input must hold all pairs of positions."""
+    n1, n2 = (shape[signal.batch_axis] for shape in (signal.shape1, signal.shape2))
+    positions = tuple(size for size in signal.sizes for _ in range(2))
+    for name, lanes in (("nngp", (n1, n2)), ("ntk", (n1, n2)), ("cov1", (n1,)), ("cov2", (n2,))):
+        array = getattr(kernel, name)
+        if array is not None and array.shape != (*lanes, *positions):
+            raise LayerError(
+                f"input {index}: kernel.{name} must have shape {(*lanes, *positions)}, interleaved "
+                f"over all pairs of positions, but shape {array.shape} came; compute the kernel "
+                "with get=None and without diagonal_spatial=True."
+            )
+
+
 def _check_batches(graph: Graph, index: int) -> None:
     """Both batches must have the same channels and positions."""
     signal = graph.nodes[index].signal
@@ -226,7 +240,10 @@ def network_graph(part: Part, items: list[Any], structure: Value) -> tuple[Graph
     """The graph of a network on some inputs (arrays, or whatever has their shapes)."""
     graph = Graph()
     for index, item in enumerate(items):
-        graph.add_input(_signal(item, index), named=isinstance(item, Kernel))
+        signal = _signal(item, index)
+        if isinstance(item, Kernel):
+            _check_kernel(item, signal, index)
+        graph.add_input(signal, named=isinstance(item, Kernel))
     output = build(part, graph, structure, "network")
     for index in range(len(items)):
         _check_batches(graph, index)

@@ -4,7 +4,6 @@ import functools
 import operator
 from typing import Any
 
-import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._kernel.graph import Copies, Join
@@ -28,8 +27,7 @@ def Identity() -> Layer:
     Source: He et al. 2016, arXiv 1603.05027 (identity mappings).
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> from ntkjax import stax
+      >>>       >>> from ntkjax import stax
       >>> _, _, kernel_fn = stax.Identity()
       >>> float(kernel_fn(2 * jnp.ones((1, 3)), get="nngp")[0, 0])
       4.0
@@ -62,8 +60,7 @@ def FanOut(num: int) -> Layer:
     Source: Novak et al. 2020, arXiv 1912.02803, section 2.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> from ntkjax import stax
+      >>>       >>> from ntkjax import stax
       >>> _, _, kernel_fn = stax.FanOut(2)
       >>> len(kernel_fn(jnp.ones((1, 3)), get="nngp"))
       2
@@ -98,8 +95,7 @@ def FanInSum() -> Layer:
     Source: Novak et al. 2020, arXiv 1912.02803, section 2.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> from ntkjax import stax
+      >>>       >>> from ntkjax import stax
       >>> block = stax.serial(
       ...     stax.FanOut(2),
       ...     stax.parallel(stax.serial(stax.Relu(), stax.Dense(8)), stax.Identity()),
@@ -125,7 +121,11 @@ def _branches(argument: str, value: Any) -> list[Any]:
     """A list with an entry for each branch: summing a bare array would sum over its batch."""
     if isinstance(value, (list, tuple)) and value and not isinstance(value[0], int):
         return list(value)
-    came = f"an array of shape {jnp.shape(value)}" if hasattr(value, "shape") else repr(value)
+    came = (
+        f"an array of shape {getattr(value, 'shape', None)}"
+        if hasattr(value, "shape")
+        else repr(value)
+    )
     raise ValueError(
         f"FanInSum: {argument} is {came}, expected a list with an entry for each branch; put "
         "FanOut and parallel before it."

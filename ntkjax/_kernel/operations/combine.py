@@ -21,6 +21,7 @@ class Sum(RowOperation):
     """Sum of independent zero-mean branches."""
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
+        first = signals[0]
         shapes = [(s.shape1, s.shape2, s.batch_axis, s.channel_axis) for s in signals]
         if len(set(shapes)) > 1:
             raise LayerError(
@@ -32,7 +33,6 @@ class Sum(RowOperation):
             _check_independent(signals)
         sources = frozenset(name for s in signals for name in s.sources)
         gaussian = all(s.is_gaussian for s in signals)
-        first, *_ = signals
         return dataclasses.replace(first, is_gaussian=gaussian, sources=sources)
 
     def variance(self, variances: tuple[Array, ...], step: Step) -> Array:

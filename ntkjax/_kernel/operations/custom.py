@@ -89,7 +89,7 @@ def rows_of_matrix(matrix: Array | None, name: str, diagonals: Diagonals) -> Arr
     shape = None if matrix is None else matrix.shape
     if matrix is None or matrix.shape[matrix.ndim - len(positions) :] != positions:
         raise LayerError(
-            f"its kernel's {name} must hold all pairs of positions, interleaved as (n1, n2, "
+            f"its kernel.{name} must hold all pairs of positions, interleaved as (n1, n2, "
             f"{', '.join(map(str, positions))}), but {'None' if shape is None else shape} came; "
             "compute it with get=None and without diagonal_spatial=True."
         )
