@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from ntkjax.stax import Conv, Dense, Relu, serial
+from ntkjax.stax import Conv, Dense, Relu, repeat, serial
 
 X = np.array([[1.0, 2.0], [0.5, -1.0]])
 
@@ -33,10 +33,12 @@ def test_a_replaced_kernel_gives_what_its_covariances_say():
 def test_a_kernel_passed_on_keeps_the_digits_of_near_equal_points():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, 50)) + 1e-3 * rng.normal(size=(4, 50))
-    first, second = serial(Dense(1), Relu()), serial(Dense(1, 2**0.5), Relu(), Dense(1))
-    exact = serial(first, second).kernel_fn(x, None, "ntk")
-    passed_on = second.kernel_fn(first.kernel_fn(x.astype(np.float32)), get="ntk")
-    np.testing.assert_allclose(passed_on, exact, rtol=2e-6)
+    x = x.astype(np.float32)
+    block = serial(Dense(1, 2**0.5), Relu())
+    first, second = block, serial(repeat(block, 5), Dense(1))
+    exact = serial(first, second).kernel_fn(x.astype(float), None, "ntk")
+    passed_on = second.kernel_fn(first.kernel_fn(x), get="ntk")
+    np.testing.assert_allclose(passed_on, exact, rtol=1e-6)
 
 
 def test_is_a_pytree():
