@@ -14,7 +14,7 @@ from splits import subset
 # averaged down to at most this many pixels a side, and fewer of them are used.
 LARGEST_SIDE = 16
 SMALL_IMAGE = 100  # pixels
-SMALL_SIZES, SMALL_TEST = [20, 50, 100, 200, 500], 200
+SMALL_SIZES, SMALL_TEST = [20, 50, 100, 200], 150
 LARGE_SIZES, LARGE_TEST = [20, 50, 100], 100
 WIDTHS = [8, 16, 32, 64, 128, 256]
 
@@ -58,7 +58,7 @@ def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.
         metavar="N",
     )
     number = {"metavar": "N", "type": positive}
-    add("--splits", "random splits to average over (default: %(default)s)", default=3, **number)
+    add("--splits", "random splits to average over (default: %(default)s)", default=2, **number)
     add(
         "--seed",
         "decides images, splits and weights (default: 0)",
@@ -66,7 +66,7 @@ def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.
         type=int,
         default=0,
     )
-    add("--depth", "depths from 1 to this are tried (default: %(default)s)", default=3, **number)
+    add("--depth", "depths from 1 to this are tried (default: %(default)s)", default=2, **number)
     add(
         "--width",
         "channels of the finite network that is trained, 0 for none (default: %(default)s)",
