@@ -166,5 +166,6 @@ def test_converges_at_the_rate(name, parameterization):
         mean = [rms(np.mean(gap[kernel], 0)) for gap in found]
         for width, one, of_mean in zip(WIDTHS, single, mean, strict=True):
             assert one <= CONSTANT / np.sqrt(width)
-            assert of_mean <= CONSTANT / np.sqrt(width * SEEDS)
+            # The mean over networks keeps the finite-width bias of order 1 / width.
+            assert of_mean <= CONSTANT / np.sqrt(width * SEEDS) + 1 / width
         assert RATIO[0] <= single[0] / single[1] <= RATIO[1]
