@@ -27,7 +27,8 @@ def Identity() -> Layer:
     Source: He et al. 2016, arXiv 1603.05027 (identity mappings).
 
     Example:
-      >>>       >>> from ntkjax import stax
+      >>> import jax.numpy as jnp
+      >>> from ntkjax import stax
       >>> _, _, kernel_fn = stax.Identity()
       >>> float(kernel_fn(2 * jnp.ones((1, 3)), get="nngp")[0, 0])
       4.0
@@ -60,7 +61,8 @@ def FanOut(num: int) -> Layer:
     Source: Novak et al. 2020, arXiv 1912.02803, section 2.
 
     Example:
-      >>>       >>> from ntkjax import stax
+      >>> import jax.numpy as jnp
+      >>> from ntkjax import stax
       >>> _, _, kernel_fn = stax.FanOut(2)
       >>> len(kernel_fn(jnp.ones((1, 3)), get="nngp"))
       2
@@ -95,7 +97,8 @@ def FanInSum() -> Layer:
     Source: Novak et al. 2020, arXiv 1912.02803, section 2.
 
     Example:
-      >>>       >>> from ntkjax import stax
+      >>> import jax.numpy as jnp
+      >>> from ntkjax import stax
       >>> block = stax.serial(
       ...     stax.FanOut(2),
       ...     stax.parallel(stax.serial(stax.Relu(), stax.Dense(8)), stax.Identity()),

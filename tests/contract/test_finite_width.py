@@ -109,8 +109,8 @@ IN_STANDARD = ["Relu", "Conv VALID and SAME, strides"]
 PARAMETERIZATIONS = {"ntk": {}, "standard": {"parameterization": "standard", "s": (2, 2)}}
 
 
-def gaps(name, parameterization, width):
-    """Relative deviations of NNGP and NTK from the exact ones, one entry per network."""
+def network_of(name, parameterization, width):
+    """Inputs, and the network with two outputs: its last hidden layer, and one number on top."""
     shape, build = NETWORKS[name]
     options = PARAMETERIZATIONS[parameterization]
     x = np.random.default_rng(0).normal(size=(3, *shape))
@@ -118,11 +118,26 @@ def gaps(name, parameterization, width):
     top = Dense(1, **{**options, "s": (1, 1)})
     if len(jax.eval_shape(body.kernel_fn, x).shape1) > 2:
         top = serial(Flatten(), top)
-    network = serial(body, FanOut(2), parallel(Identity(), top))
+    return x, serial(body, FanOut(2), parallel(Identity(), top))
 
-    def exact(x):
+
+@functools.cache
+def exact(name, parameterization, width):
+    """NNGP of the last hidden layer, NTK of the output."""
+    if parameterization == "ntk" and width != WIDTHS[0]:
+        return exact(name, parameterization, WIDTHS[0])  # which no width changes
+    x, network = network_of(name, parameterization, width)
+
+    def kernels(x):
         hidden, output = network.kernel_fn(x)
         return hidden.nngp, output.ntk
+
+    return fast_jit(kernels)(x.astype(np.float32))
+
+
+def gaps(name, parameterization, width):
+    """Relative deviations of NNGP and NTK from the exact ones, one entry per network."""
+    x, network = network_of(name, parameterization, width)
 
     def sample(key):
         _, params = network.init_fn(key, x.shape)
@@ -146,8 +161,10 @@ def gaps(name, parameterization, width):
     keys = jax.random.split(jax.random.key(1), SEEDS)
     samples = fast_jit(lambda keys: jax.lax.map(sample, keys))(keys)
     return {
-        name: (np.asarray(found) - wanted) / np.sqrt(np.mean(np.square(wanted)))
-        for name, found, wanted in zip(("nngp", "ntk"), samples, fast_jit(exact)(x), strict=True)
+        kernel: (np.asarray(found) - wanted) / np.sqrt(np.mean(np.square(wanted)))
+        for kernel, found, wanted in zip(
+            ("nngp", "ntk"), samples, exact(name, parameterization, width), strict=True
+        )
     }
 
 
