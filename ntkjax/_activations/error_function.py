@@ -19,8 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._activations.polynomials import safe_sqrt, small_arcsin
+from ntkjax._activations.polynomials import small_arcsin
 from ntkjax._kernel.operation import operation
+from ntkjax._kernel.operations.pointwise import DualPair
+from ntkjax._kernel.roots import safe_sqrt
 
 Scalar = float | Array
 
@@ -28,7 +30,8 @@ Scalar = float | Array
 class _Point(NamedTuple):
     """All that a pair needs of one point."""
 
-    var: Array
+    given: Array  # the variance
+    var: Array  # v: the same, times slope^2
     std: Array
     tail: Array  # t = sqrt(1 + 4 v)
     inverse: Array  # 1 / q
@@ -51,11 +54,12 @@ class ErrorFunction:
 
     def point(self, var: Array) -> _Point:
         """The maps of one point, of its variance times slope^2."""
-        var = var * self.slope**2
+        given, var = var, var * self.slope**2
         square = 1 + 2 * var
         tail = jnp.sqrt(1 + 4 * var)
         angle = jnp.arctan2(2 * var, tail)  # s, whose sine is 2v/q^2 and cosine t/q^2
         return _Point(
+            given,
             var,
             safe_sqrt(var),
             tail,
@@ -65,8 +69,9 @@ class ErrorFunction:
             2 / np.pi * angle,
         )
 
-    def pair(self, first: _Point, second: _Point, distance: Array) -> tuple[Array, Array]:
-        """Distance and derivative of a pair."""
+    def pair(self, first: _Point, second: _Point, distance: Array) -> DualPair:
+        """The expectations of a pair."""
+        given = 0.5 * (first.given + second.given - distance)
         distance = distance * self.slope**2
         product = first.std * second.std
         # omega = 2 r1 r2 (1 - cos), from which both K and the determinant follow without loss.
@@ -84,4 +89,4 @@ class ErrorFunction:
         near = 4 / np.pi * small_arcsin(jnp.clip(ratio, 0.0, 1.0))
         far = 2 * (first.energy + second.energy) - near
         slope = self.amplitude**2 * self.slope**2 * 4 / np.pi / root
-        return self.amplitude**2 * jnp.where(covariance >= 0, near, far), slope
+        return DualPair(self.amplitude**2 * jnp.where(covariance >= 0, near, far), slope, given)

@@ -6,17 +6,20 @@ function,
     theta = sqrt(delta) A(delta),    sin(theta) - theta cos(theta) = delta^(3/2) G(delta),
 
 so that a polynomial for A and G on [0, 1] gives them to full relative precision, at a fraction of
-the price of arccos. Obtuse angles are reflected: delta(pi - theta) = 2 - delta.
+the price of arccos. Obtuse angles are replaced by their supplement, of delta(pi - theta) = 2 - delta.
 """
 
 import functools
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.polynomial import chebyshev, polynomial
+
+from ntkjax._kernel.roots import safe_sqrt
 
 #: Degree of A and G for which the error of the fit is below the rounding error of the dtype.
 _DEGREES = {np.dtype(np.float32): 8, np.dtype(np.float64): 20}
@@ -56,34 +59,52 @@ def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
 
 
 @jax.custom_jvp
-def safe_sqrt(x: Array) -> Array:
-    """Square root whose derivative at zero is zero, not infinite."""
-    return jnp.sqrt(x)
+def _kept(delta: Array) -> tuple[Array, Array]:
+    """min(delta, 2 - delta) and its square root s, negative where delta > 1.
+
+    On CPU, XLA makes cheap operations anew in each consumer, but keeps what a square root returns.
+    All is made of one root, which is s, or 1 / s for obtuse angles, so that `delta`, which may be
+    a long sum, is made once.
+    """
+    acute = jnp.maximum(jnp.minimum(delta, 2 - delta), 0.0)
+    root = jnp.sqrt(jnp.where(delta > 1, 1 / acute, acute))
+    half = jnp.where(root > 1, 1 / root, root)
+    return half * half, jnp.where(root > 1, -half, half)
 
 
-@safe_sqrt.defjvp
-def _safe_sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    (x,), (dx,) = primals, tangents
-    positive = x > 0
-    slope = jnp.where(positive, 0.5 / safe_sqrt(jnp.where(positive, x, 1.0)), 0.0)
-    return safe_sqrt(x), slope * dx
+@_kept.defjvp
+def _kept_jvp(primals: tuple[Array], tangents: tuple[Array]) -> Any:
+    acute, root = _kept(*primals)
+    # d acute = +-d delta, and d root = d acute / (2 root), with a zero for its infinite slope.
+    obtuse = jnp.signbit(root)
+    slope = jnp.where(root == 0, 0.0, 0.5 / jnp.where(root == 0, 1.0, root))
+    change = jnp.where(obtuse, -tangents[0], tangents[0])
+    return (acute, root), (change, slope * change)
 
 
-def angle_and_gap(delta: Array) -> tuple[Array, Array]:
-    """Theta and sin(theta) - theta cos(theta) for delta = 1 - cos(theta) in [0, 2]."""
-    obtuse = delta > 1
-    acute = jnp.where(obtuse, 2 - delta, delta)
-    root = safe_sqrt(acute)
-    theta = root * _horner(_coefficients(_angle_ratio, np.dtype(delta.dtype)), acute)
-    gap = acute * root * _horner(_coefficients(_gap_ratio, np.dtype(delta.dtype)), acute)
-    # theta = pi - t and gap = pi (delta - 1) + (sin t - t cos t) for obtuse angles.
-    return jnp.where(obtuse, np.pi - theta, theta), jnp.where(
-        obtuse, np.pi * (delta - 1) + gap, gap
-    )
+class Angle(NamedTuple):
+    """The angle between two points, or its supplement where that is obtuse.
+
+    Opposite points are as well resolved as equal ones.
+    """
+
+    is_obtuse: Array
+    delta: Array  # 1 - cos(theta), in [0, 1]
+    theta: Array
+    gap: Array  # sin(theta) - theta cos(theta)
+
+    @classmethod
+    def of(cls, delta: Array) -> "Angle":
+        """The angle whose 1 - cos is `delta`, in [0, 2]."""
+        delta, root = _kept(delta)
+        half = jnp.abs(root)
+        theta = half * _horner(_coefficients(_angle_ratio, np.dtype(delta.dtype)), delta)
+        gap = delta * half * _horner(_coefficients(_gap_ratio, np.dtype(delta.dtype)), delta)
+        return cls(jnp.signbit(root), delta, theta, gap)
 
 
 def small_arcsin(y: Array) -> Array:
     """Arcsin on [0, 1], to full relative precision near zero."""
     cosine = safe_sqrt((1 - y) * (1 + y))
     delta = y * y / (1 + cosine)
-    return jnp.where(y > 0, angle_and_gap(delta)[0], y)
+    return jnp.where(y > 0, Angle.of(delta).theta, y)

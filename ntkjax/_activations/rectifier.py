@@ -7,7 +7,11 @@ kernels of Cho & Saul 2009, eq. 6-8, written for distances and for two slopes):
     E (f(u) - f(v))^2 = (a^2 + b^2) / 2 D - (b - a)^2 / pi r1 r2 g
     E f'(u) f'(v)    = (a^2 + b^2) / 2 - (b - a)^2 / (2 pi) theta
 
-where delta = 1 - cos(theta) = (D - (r1 - r2)^2) / (2 r1 r2).
+where delta = 1 - cos(theta) = (D - (r1 - r2)^2) / (2 r1 r2). Of the supplement t = pi - theta of an
+obtuse angle, with its own delta and gap,
+
+    E (f(u) - f(v))^2 = (a^2 + b^2) / 2 (r1 - r2)^2 + r1 r2 ((a + b)^2 - 2 a b delta - (b - a)^2 / pi g)
+    E f'(u) f'(v)    = a b + (b - a)^2 / (2 pi) t.
 """
 
 from typing import NamedTuple
@@ -16,8 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._activations.polynomials import angle_and_gap, safe_sqrt
+from ntkjax._activations.polynomials import Angle
 from ntkjax._kernel.operation import operation
+from ntkjax._kernel.operations.pointwise import DualPair
+from ntkjax._kernel.roots import safe_sqrt
 
 Scalar = float | Array
 
@@ -49,12 +55,27 @@ class Rectifier:
         positive = std > 0
         return _Point(std, jnp.where(positive, 1 / jnp.where(positive, std, 1.0), 0.0))
 
-    def pair(self, first: _Point, second: _Point, distance: Array) -> tuple[Array, Array]:
-        """Distance and derivative of a pair; a point of no variance counts as orthogonal."""
+    def pair(self, first: _Point, second: _Point, distance: Array) -> DualPair:
+        """The expectations of a pair; a point of no variance counts as orthogonal."""
+        product = first.std * second.std
+        gap2 = jnp.square(first.std - second.std)
         scale = first.inverse * second.inverse
-        delta = 0.5 * (distance - jnp.square(first.std - second.std)) * scale
-        delta = jnp.where(scale > 0, jnp.clip(delta, 0.0, 2.0), 1.0)
-        theta, gap = angle_and_gap(delta)
-        kink = (self.positive_slope - self.negative_slope) ** 2 / np.pi
-        distance = self._mean_square() * distance - kink * (first.std * second.std) * gap
-        return distance, self._mean_square() - 0.5 * kink * theta
+        delta = jnp.clip(0.5 * (distance - gap2) * scale, 0.0, 2.0)
+        angle = Angle.of(jnp.where(scale > 0, delta, 1.0))
+        return self._of_angle(gap2, product, angle)
+
+    def _of_angle(self, gap2: Array, product: Array, angle: Angle) -> DualPair:
+        """The expectations, of (r1 - r2)^2, r1 r2 and theta or its supplement.
+
+        The distance is made of the angle again, so that what made the angle need not be made twice.
+        """
+        a, b = self.negative_slope, self.positive_slope
+        kink = (b - a) ** 2 / np.pi
+        across = jnp.where(
+            angle.is_obtuse, (a + b) ** 2 - 2 * a * b * angle.delta, (a**2 + b**2) * angle.delta
+        )
+        distance = self._mean_square() * gap2 + product * (across - kink * angle.gap)
+        turn = 0.5 * kink * angle.theta
+        slope = jnp.where(angle.is_obtuse, a * b + turn, self._mean_square() - turn)
+        cosine = jnp.where(angle.is_obtuse, angle.delta - 1, 1 - angle.delta)
+        return DualPair(distance, slope, product * cosine)

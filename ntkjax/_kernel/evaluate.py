@@ -35,10 +35,9 @@ def evaluate(plan: Plan, inputs: dict[int, Input]) -> list[Kernel]:
     ) or any(isinstance(i, Kernel) for i in inputs.values())
     dtype = jax.tree.leaves(inputs)[0].dtype
     tiling = choose_tiling(*counts, *_sizes(plan), dtype.itemsize, plan.symmetric)
-    if whole or tiling.is_whole:
+    if whole:
         same = jnp.eye(counts[0], dtype=bool) if plan.symmetric else None
-        block = None if whole else tiling.block
-        pieces = _pairs(plan, batches, owns, inputs, counts, same, block)
+        pieces = _pairs(plan, batches, owns, inputs, counts, same, None)
     else:
         pieces = _tiled(plan, batches, owns, counts, tiling)
     return [

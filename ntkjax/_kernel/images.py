@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ntkjax._kernel.boundary import materialized
 from ntkjax._kernel.diagonals import to_matrix
 from ntkjax._kernel.inputs import by_position
 from ntkjax._kernel.kernel import Kernel
@@ -19,7 +20,7 @@ from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.rows import Pairing, covariance_rows, mixed_rows
 from ntkjax._kernel.runs import Run, find_runs
 from ntkjax._kernel.segment import ImageMaps, Maps, Stores
-from ntkjax._kernel.state import Pairs
+from ntkjax._kernel.state import NO_HALO, Pairs
 
 Input = Array | Kernel
 
@@ -107,7 +108,7 @@ def _keep_covariance(own: Own, plan: Plan, index: int, cov: Array | None, side: 
 
 def image_maps(plan: Plan, inputs: dict[int, Input], own: Own) -> Maps:
     """The maps of images, at every node."""
-    plan = plan.of_images()
+    plan = plan.of_images(tangents=True)
     maps: Maps = {}
     runs = find_runs(plan)
     done = -1
@@ -121,19 +122,22 @@ def image_maps(plan: Plan, inputs: dict[int, Input], own: Own) -> Maps:
 
 
 def add_run(plan: Plan, run: Run, maps: Maps) -> None:
-    """The variances before and after a run of equal layers, as a loop."""
-    start = maps[plan.nodes[run.start].inputs[0]].variance
+    """The maps of a run of equal blocks, as a loop; their repetitions come in front."""
+    start = maps[run.entry].variance
     assert start is not None
 
-    def body(var: Array, operations: Any) -> tuple[Array, tuple[Array, ...]]:
-        before = []
-        for i, operation in zip(run.block, operations, strict=True):
-            before.append(var)
-            var = operation.variance((var,), plan.step(i))
-        return var, tuple(before)
+    def body(var: Array, operations: dict[int, RowOperation]) -> tuple[Array, Any]:
+        variances = {run.entry: var}
+        seen = {}
+        for i, operation in operations.items():
+            given = tuple(variances[j] for j in plan.nodes[i].inputs)
+            seen[i] = operation.maps(given[0], plan.step(i))
+            variances[i] = operation.variance(given, plan.step(i))
+        return variances[run.block[-1]], seen
 
-    end, before = lax.scan(body, start, run.operations(plan, start.dtype))
-    maps[run.start] = ImageMaps(run=before)
+    end, seen = lax.scan(body, start, run.operations(plan, start.dtype))
+    for i, of_node in seen.items():
+        maps[i] = ImageMaps(operation=of_node)
     maps[run.last] = ImageMaps(variance=end)
 
 
@@ -145,19 +149,37 @@ def node_maps(plan: Plan, index: int, inputs: dict[int, Input], maps: Maps, own:
         images = by_position(inputs[index], node.signal, held.cross)  # type: ignore[arg-type]
         var = jnp.mean(jnp.square(images), axis=0) if held.in_distances else None
         return ImageMaps(variance=var, images=images)
+    if isinstance(operation, RowOperation):
+        return _row_maps(plan, index, operation, maps)
     if not held.in_distances:
         return ImageMaps()
-    if isinstance(operation, RowOperation):
-        given = tuple(maps[j].variance for j in node.inputs)
-        var = operation.variance(given, step)  # type: ignore[arg-type]
-        # Unrolled chains of shifted sums would be made anew in each of their consumers.
-        return ImageMaps(variance=lax.optimization_barrier(var))
     if isinstance(operation, MixingOperation):
         var = maps[node.inputs[0]].variance
         assert var is not None
         mean = operation.positions(var, step.below, step.here)
         zero = held.cross.row_index((0,) * held.cross.ndim)
         energy = 0.5 * own.rows[index].moment[zero]
-        mass = jnp.asarray(operation.mass(step.below, step.here), mean.dtype)[..., None]
-        return ImageMaps(mass * mean - energy, mean=mean, energy=energy)
+        mass = jnp.asarray(operation.mass(step.below, step.here), mean.dtype)
+        mass = jnp.broadcast_to(mass[..., None], mean.shape)
+        return ImageMaps(mass * mean - energy, mixing=(energy, mean, mass))
     return ImageMaps(variance=own.variances[index])
+
+
+def _row_maps(plan: Plan, index: int, operation: RowOperation, maps: Maps) -> ImageMaps:
+    """The maps that an operation on rows needs of an image, and its variance after it."""
+    node, step = plan.nodes[index], plan.step(index)
+    given = tuple(maps[j].variance for j in node.inputs)
+    known = step.in_distances or operation.needs_distance
+    seen = operation.maps(given[0] if known else None, step)
+    if not step.in_distances:
+        return ImageMaps(operation=seen)
+
+    def variance(given: tuple[Array, ...]) -> Array:
+        return operation.variance(given, step)
+
+    first = given[0]
+    assert first is not None
+    if operation.halo(step.below, step.here) == NO_HALO * step.below.ndim:
+        return ImageMaps(variance(given), operation=seen)  # type: ignore[arg-type]
+    like = jax.eval_shape(variance, given)
+    return ImageMaps(materialized(variance, given, like), operation=seen)

@@ -7,8 +7,8 @@ traced, and networks which differ in them alone share one compiled program.
 
 A `RowOperation` makes each output diagonal of one input diagonal. Its arithmetic is split by what
 it depends on, because the engine loops over diagonals and pairs of images: on one image alone
-(`variance`), on one image and the diagonal (`image`), on the diagonal alone (`masks`), and on a
-pair (`pair`). A `MixingOperation` makes an output diagonal of many; the engine hands it one input
+(`variance`, `maps`), on one image and the diagonal (`image`), on the diagonal alone (`masks`), and
+on a pair (`pair`). A `MixingOperation` makes an output diagonal of many; the engine hands it one input
 diagonal at a time to add to its total.
 """
 
@@ -22,7 +22,7 @@ from jax import Array
 
 from ntkjax._kernel.diagonals import Diagonals, Rows, Shift
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs, Row, Side
+from ntkjax._kernel.state import NO_HALO, Halo, Pairs, Row, Side
 
 
 def static(**kwargs: Any) -> Any:
@@ -53,6 +53,8 @@ class Step:
       here: geometry of its output, and the rows of the cross kernel to hold.
       in_distances: whether the output is carried as distances rather than covariances.
       ntk: whether the neural tangent kernel is wanted.
+      given_excess: whether that of the input is given as its excess over the covariance.
+      is_excess: whether that of the output is carried so.
     """
 
     signal: Signal
@@ -60,6 +62,8 @@ class Step:
     here: Diagonals
     in_distances: bool
     ntk: bool
+    given_excess: bool = False
+    is_excess: bool = False
 
 
 class Operation:
@@ -93,6 +97,25 @@ class Operation:
         del given
         return wanted.rows
 
+    def halo(self, below: Diagonals, here: Diagonals) -> Halo:
+        """The entries around those of a row of its input that the operation reads."""
+        del here
+        return NO_HALO * below.ndim
+
+    @property
+    def is_ring(self) -> bool:
+        """Whether what it reads there must be the row's other end."""
+        return False
+
+    def is_excess(self, given: tuple[bool, ...], in_distances: bool) -> bool:
+        """Whether the tangent kernel is given on as its excess; linear operations keep it."""
+        del in_distances
+        return bool(given) and all(given)
+
+    def takes_excess(self, is_excess: bool) -> bool:
+        """Whether an input may be an excess, for an output that is one or not."""
+        return is_excess
+
     def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
         """Variances of single images, `[position per axis ..., *lanes]`, after the operation."""
         raise NotImplementedError
@@ -120,12 +143,17 @@ class RowOperation(Operation):
         """Whatever depends on the diagonal alone."""
         del here, below
 
-    def image(self, variance: Array | None, side: Side, here: Row, below: Row, step: Step) -> Any:
-        """Whatever depends on one image and the diagonal, as the pairs see it.
+    def maps(self, variance: Array | None, step: Step) -> Any:
+        """Whatever depends on one image alone: maps `[position per axis ..., *lanes]` or None.
 
         `variance` is that of the (first) input; None in covariance form.
         """
-        del variance, side, here, below, step
+        del variance, step
+
+    def image(self, maps: Any, side: Side, here: Row, below: Row, step: Step) -> Any:
+        """What the pairs on a diagonal need of one image, made of its maps."""
+        del below, step
+        return side.see(maps, here)
 
     def pair(
         self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
@@ -139,14 +167,23 @@ class MixingOperation(Operation):
 
     needs_energy = True
 
-    def start(self, here: Diagonals, lanes: tuple[int, ...], dtype: Any) -> Array:
-        """An empty total over the output rows: [row, position per axis ..., *lanes]."""
+    def start(self, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the total over the output rows: [row, position per axis ..., *lanes]."""
         raise NotImplementedError
 
     def add(
-        self, total: Array, row: Array, shift: Shift, below: Diagonals, here: Diagonals
+        self,
+        total: Array,
+        row: Array,
+        shift: Shift,
+        lanes: tuple[Any, ...],
+        below: Diagonals,
+        here: Diagonals,
     ) -> Array:
-        """Add what one input row, at displacement `shift`, contributes to the output rows."""
+        """Add what one input row, at displacement `shift`, contributes to the output rows.
+
+        The row, with its halo, is that of a block of pairs which starts at `lanes`.
+        """
         raise NotImplementedError
 
     def positions(self, image_map: Array, below: Diagonals, here: Diagonals) -> Array:

@@ -12,6 +12,7 @@ from ntkjax._kernel.diagonals import Diagonals
 from ntkjax._kernel.graph import Graph, Node
 from ntkjax._kernel.operation import Step
 from ntkjax._kernel.periods import assign_periods
+from ntkjax._kernel.state import NO_HALO, Halo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +32,23 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """What one place of the network holds."""
+    """What one place of the network holds.
+
+    Attributes:
+      cross: diagonals of the kernel between the two batches.
+      own: diagonals of the kernels of images with themselves.
+      in_distances: whether as distances rather than covariances.
+      is_excess: whether the tangent kernel is its excess over the covariance.
+      halo: what a row holds beyond its ends, for the windows that read it.
+      is_ring: whether that is the row's other end, not zeros.
+    """
 
     cross: Diagonals
     own: Diagonals | None
     in_distances: bool
+    is_excess: bool
+    halo: Halo
+    is_ring: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +61,23 @@ class Plan:
     request: Request
     symmetric: bool
 
+    @functools.cached_property
+    def consumers(self) -> list[list[int]]:
+        """For each node, the nodes that take it; an output is taken by one beyond the last."""
+        result: list[list[int]] = [[] for _ in self.nodes]
+        for index, node in enumerate(self.nodes):
+            for j in node.inputs:
+                result[j].append(index)
+        for index in self.outputs:
+            result[index].append(len(self.nodes))
+        return result
+
+    def form(self, index: int) -> tuple:
+        """In which arrays the pairs of one diagonal come at a node."""
+        held = self.held[index]
+        places = held.cross.sizes, held.cross.periods
+        return places, held.in_distances, held.is_excess, held.halo, held.is_ring
+
     def step(self, index: int) -> Step:
         """All that the operation of a node needs to know."""
         node, held = self.nodes[index], self.held[index]
@@ -58,6 +88,8 @@ class Plan:
             held.cross,
             held.in_distances,
             self.request.ntk,
+            bool(node.inputs) and self.held[below].is_excess and not self.is_resolved(index, below),
+            held.is_excess,
         )
 
     def is_converted(self, consumer: int, given: int) -> bool:
@@ -66,9 +98,13 @@ class Plan:
         keeps = self.held[consumer].in_distances or (operation and operation.needs_distance)
         return self.held[given].in_distances and not keeps
 
-    def has_own(self, index: int) -> bool:
-        """Whether the kernels of images with themselves are held at a node."""
-        return self._own_rows(index) is not None
+    def is_resolved(self, consumer: int, given: int) -> bool:
+        """Whether a consumer takes the whole tangent kernel of an input that holds its excess."""
+        operation = self.nodes[consumer].operation
+        if not self.held[given].is_excess or operation is None:
+            return False
+        takes = operation.takes_excess(self.held[consumer].is_excess)
+        return self.is_converted(consumer, given) or not takes
 
     def _own_rows(self, index: int) -> Diagonals | None:
         held, operation = self.held[index], self.nodes[index].operation
@@ -77,16 +113,18 @@ class Plan:
             return zero if held.own is None else zero.union(held.own)
         return held.own
 
-    def of_images(self) -> "Plan":
-        """The plan for the kernels of images with themselves."""
+    def of_images(self, *, tangents: bool = False) -> "Plan":
+        """The plan for the kernels of images with themselves, without their `tangents`."""
 
         def own(index: int, held: Held) -> Held:
             rows = self._own_rows(index)
             cross = held.cross.zero() if rows is None else rows
-            return Held(cross, rows, held.in_distances)
+            return dataclasses.replace(
+                held, cross=cross, own=rows, is_excess=held.is_excess and tangents
+            )
 
         held = tuple(own(i, h) for i, h in enumerate(self.held))
-        request = dataclasses.replace(self.request, ntk=False)
+        request = dataclasses.replace(self.request, ntk=self.request.ntk and tangents)
         return dataclasses.replace(self, held=held, request=request)
 
     def given_rows(self, index: int, rows: Diagonals) -> Diagonals:
@@ -122,25 +160,60 @@ def make_plan(graph: Graph, outputs: list[int], request: Request, symmetric: boo
         node = graph.nodes[i]
         if node.operation is None:
             continue
-        held = Held(cross[i], own[i], in_distances[i])
         linear = not node.operation.gives_distance
         for j in node.inputs:
-            add(j, *_needs(node, held, geometry[j]))
+            add(j, *_needs(node, cross[i], own[i], in_distances[i], geometry[j]))
             if node.operation.needs_distance or (linear and in_distances[i]):
                 in_distances[j] = True
-    held = tuple(Held(*parts) for parts in zip(cross, own, in_distances, strict=True))
+    forms = zip(
+        cross, own, in_distances, _excesses(graph, in_distances, request), *_halos(graph, geometry),
+        strict=True,
+    )  # fmt: skip
+    held = tuple(Held(*parts) for parts in forms)
     return Plan(tuple(graph.nodes), held, tuple(outputs), request, symmetric)
 
 
-def _needs(node: Node, held: Held, geometry: Diagonals) -> tuple[Diagonals, Diagonals | None]:
+def _needs(
+    node: Node,
+    cross: Diagonals,
+    own: Diagonals | None,
+    in_distances: bool,
+    geometry: Diagonals,
+) -> tuple[Diagonals, Diagonals | None]:
     """The cross and the own diagonals that a node needs of an input of the given geometry."""
     operation = node.operation
     assert operation is not None
-    cross = geometry.with_rows(operation.demand(held.cross, geometry))
+    needed = geometry.with_rows(operation.demand(cross, geometry))
     if operation.needs_self:
-        return cross, geometry.all()
-    own = [held.own] if held.own is not None else []
-    if operation.needs_energy and held.in_distances:
-        own.append(held.cross.zero())
-    rows = [geometry.with_rows(operation.demand(wanted, geometry)) for wanted in own]
-    return cross, functools.reduce(Diagonals.union, rows) if rows else None
+        return needed, geometry.all()
+    wanted = [own] if own is not None else []
+    if operation.needs_energy and in_distances:
+        wanted.append(cross.zero())
+    rows = [geometry.with_rows(operation.demand(one, geometry)) for one in wanted]
+    return needed, functools.reduce(Diagonals.union, rows) if rows else None
+
+
+def _excesses(graph: Graph, in_distances: list[bool], request: Request) -> list[bool]:
+    """At which nodes the tangent kernel is carried as its excess over the covariance."""
+    result: list[bool] = []
+    for node, distances in zip(graph.nodes, in_distances, strict=True):
+        given = tuple(result[j] and distances for j in node.inputs)
+        operation = node.operation
+        wanted = request.ntk and operation is not None
+        result.append(bool(wanted and operation.is_excess(given, distances)))
+    return result
+
+
+def _halos(graph: Graph, geometry: list[Diagonals]) -> tuple[list[Halo], list[bool]]:
+    """How far beyond the rows of each node its consumers read, and whether they want a ring."""
+    halos = [NO_HALO * places.ndim for places in geometry]
+    rings = [False] * len(halos)
+    for i, node in enumerate(graph.nodes):
+        for j in node.inputs:
+            assert node.operation is not None
+            needed = node.operation.halo(geometry[j], geometry[i])
+            halos[j] = tuple(
+                (max(a, c), max(b, d)) for (a, b), (c, d) in zip(halos[j], needed, strict=True)
+            )
+            rings[j] |= node.operation.is_ring
+    return halos, rings

@@ -1,6 +1,12 @@
-"""Diagonals of one place of the network, for a block of images: the inner loops of the engine."""
+"""Diagonals of one place of the network, for a block of images: the inner loops of the engine.
+
+For each diagonal, what single images contribute is made once for the whole tile; then its pairs are
+made block by block, and each block's row goes at once where it belongs.
+"""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +15,9 @@ from jax import Array, lax
 from ntkjax._kernel.diagonals import Diagonals, Shift
 from ntkjax._kernel.operation import MixingOperation
 from ntkjax._kernel.plan import Plan
-from ntkjax._kernel.segment import Maps, Segment, Stores
-from ntkjax._kernel.state import FIRST, SECOND, Pairs, covariance
+from ntkjax._kernel.runs import find_runs
+from ntkjax._kernel.segment import ImageMaps, Maps, Segment, Stores, cropped
+from ntkjax._kernel.state import FIRST, NO_HALO, SECOND, Halo, Pairs, Row, Side, covariance, ring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +28,8 @@ class Pairing:
       first: maps of the first images, their lanes made to broadcast against those of the pairs.
       second: the same of the second images.
       lanes: the shape of the lanes of the pairs.
-      block: how many first images to take at a time; None for an image with itself.
+      block: how many first images to take at a time, a divisor of their number; None for an image
+        with itself.
       same: which pairs are of one image with itself, if any may be.
     """
 
@@ -32,40 +40,97 @@ class Pairing:
     same: Array | None = None
 
 
-def make_row(plan: Plan, target: int, shift: Shift, pairing: Pairing, stores: Stores) -> Pairs:
-    """One diagonal of a node, of all pairs."""
-    segment = Segment.below(plan, target, shift)
-    masks = segment.masks()
-    second = segment.contributions(_only(segment, pairing.second), SECOND)
+#: Puts a row of a block of pairs where it belongs: from the total so far, the row, its displacement
+#: and the place of the block among the first images.
+Sink = Callable[[Pairs, Pairs, Shift, Any], Pairs]
 
-    def of_block(first: Maps, stores: Stores, same: Array | None) -> Pairs:
-        return segment.pairs(stores, masks, segment.contributions(first, FIRST), second, same)
 
-    first = _only(segment, pairing.first)
-    stores = {i: stores[i] for i in segment.order if i in stores}
-    count, block = pairing.lanes[0], pairing.block
-    if block is None or block >= count:
-        return of_block(first, stores, pairing.same)
-    blocks = -(-count // block)
+def each_row(
+    plan: Plan,
+    target: int,
+    rows: Diagonals,
+    pairing: Pairing,
+    stores: Stores,
+    total: Pairs,
+    sink: Sink,
+    consumer: int | None = None,
+) -> Pairs:
+    """Hand every one of some diagonals of a node to `sink`.
 
-    def split(array: Array, axis: int) -> Array:
-        """Cut the axis of first images into blocks, in front."""
-        axis %= array.ndim
-        pad = [(0, 0)] * array.ndim
-        pad[axis] = (0, blocks * block - count)
-        array = jnp.pad(array, pad) if blocks * block > count else array
-        shape = (*array.shape[:axis], blocks, block, *array.shape[axis + 1 :])
-        return jnp.moveaxis(array.reshape(shape), axis, 0)
+    They come as covariances with whole tangents, unless they go to a consumer which takes them as
+    they are held.
+    """
+    shifts = rows.displacements()
+    as_held = consumer is not None and not plan.is_converted(consumer, target)
+    halo: Halo = NO_HALO * rows.ndim
+    if consumer is not None:
+        operation = plan.nodes[consumer].operation
+        assert operation is not None
+        halo = operation.halo(plan.held[target].cross, plan.held[consumer].cross)
+    sides = FIRST, SECOND
+    if len(shifts) > 1:
+        pairing = dataclasses.replace(pairing, second=_unrolled(plan, pairing.second))
+        sides = FIRST, Side(is_second=True, is_unrolled=True)
 
-    parts = jax.tree.map(lambda a: split(a, -2), (first, stores, pairing.same))
-    made = lax.map(lambda part: of_block(*part), parts)
+    def one(total: Pairs, shift: Shift) -> Pairs:
+        segment = Segment.below(plan, target, shift)
+        masks = segment.masks()
+        first = segment.contributions(_only(segment, pairing.first), sides[0])
+        second = segment.contributions(_only(segment, pairing.second), sides[1])
+        variances = None
+        if not as_held and plan.held[target].in_distances:
+            variances = tuple(
+                side.see(maps[target].variance, Row(rows, shift), halo)
+                for side, maps in zip(sides, (pairing.first, pairing.second), strict=True)
+            )
+        parts = segment.loaded(stores), first, variances, pairing.same
 
-    def join(array: Array) -> Array:
-        array = jnp.moveaxis(array, 0, -3)
-        shape = (*array.shape[:-3], blocks * block, array.shape[-1])
-        return array.reshape(shape)[..., :count, :]
+        def of_block(parts: Any, second: Any) -> Pairs:
+            loaded, first, variances, same = parts
+            pairs = segment.pairs(loaded, masks, first, second, same)
+            pairs = cropped(plan, target, pairs, halo)
+            return pairs if variances is None else _covariances(plan, target, pairs, *variances)
 
-    return made.map(join)
+        return _each_block(of_block, parts, second, total, sink, shift, pairing)
+
+    if len(shifts) == 1:
+        return one(total, tuple(map(int, shifts[0])))
+    # Backwards, a row is made again: kept, the rows would be all pairs of positions.
+    body = jax.checkpoint(lambda total, shift: (one(total, tuple(shift)), None))
+    return lax.scan(body, total, jnp.asarray(shifts))[0]
+
+
+def _each_block(
+    of_block: Callable[..., Pairs],
+    parts: Any,
+    second: Any,
+    total: Pairs,
+    sink: Sink,
+    shift: Shift,
+    pairing: Pairing,
+) -> Pairs:
+    """Make a row block by block of first images."""
+    block = pairing.block
+    if block is None or block >= pairing.lanes[0]:
+        return sink(total, of_block(parts, second), shift, 0)
+
+    def body(total: Pairs, start: Array) -> tuple[Pairs, None]:
+        def cut(array: Array) -> Array:
+            if array.ndim < 2 or array.shape[-2] == 1:
+                return array  # belongs to second images alone
+            return lax.dynamic_slice_in_dim(array, start, block, -2)
+
+        return sink(total, of_block(jax.tree.map(cut, parts), second), shift, start), None
+
+    starts = jnp.arange(0, pairing.lanes[0], block)
+    return lax.scan(jax.checkpoint(body), total, starts)[0]
+
+
+def _covariances(plan: Plan, target: int, pairs: Pairs, first: Array, second: Array) -> Pairs:
+    """Covariances of distances, and whole tangents."""
+    cov = covariance(first, second, pairs.moment)
+    excess = pairs.ntk is not None and plan.held[target].is_excess
+    return Pairs(cov, pairs.ntk + cov if excess else pairs.ntk)  # type: ignore[operator]
 
 
 def _only(segment: Segment, maps: Maps) -> Maps:
@@ -73,30 +138,49 @@ def _only(segment: Segment, maps: Maps) -> Maps:
     return {i: maps[i] for i in segment.rows if i in maps}
 
 
-def covariance_row(
-    plan: Plan, target: int, shift: Shift, pairing: Pairing, stores: Stores
-) -> Pairs:
-    """One diagonal of a node, of all pairs, as covariances."""
-    pairs = make_row(plan, target, shift, pairing, stores)
-    if not plan.held[target].in_distances:
-        return pairs
-    first = FIRST.see(pairing.first[target].variance, shift)
-    second = SECOND.see(pairing.second[target].variance, shift)
-    return Pairs(covariance(first, second, pairs.moment), pairs.ntk)
+def _unrolled(plan: Plan, maps: Maps) -> Maps:
+    """Maps that go around twice, and on as far as windows read (see `Side`)."""
+    repeated = {i for run in find_runs(plan).values() for i in run.block}
+
+    def around(maps: Any, grid: Diagonals, halo: Halo, lead: int = 0) -> Any:
+        def one(image_map: Array) -> Array:
+            for axis, (period, (low, high)) in enumerate(zip(grid.periods, halo, strict=True)):
+                image_map = ring(image_map, lead + axis, 0, 2 * period + low + high)
+            return image_map
+
+        return jax.tree.map(one, maps)
+
+    result: Maps = {}
+    for i, of_node in maps.items():
+        node, held = plan.nodes[i], plan.held[i]
+        here, plain = held.cross, NO_HALO * held.cross.ndim
+        below = plan.held[node.inputs[0]].cross if node.inputs else here
+        read = plain if node.operation is None else node.operation.halo(below, here)
+        result[i] = ImageMaps(
+            variance=around(of_node.variance, here, held.halo),
+            images=around(of_node.images, here, plain, 1),
+            mixing=around(of_node.mixing, here, plain),
+            operation=around(of_node.operation, below, read, int(i in repeated)),
+        )
+    return result
 
 
 def covariance_rows(
     plan: Plan, target: int, rows: Diagonals, pairing: Pairing, stores: Stores
 ) -> Pairs:
     """Several diagonals of a node, with an axis in front, as covariances."""
-    shifts = rows.displacements()
+    shape = (rows.count, *rows.periods, *pairing.lanes)
+    ntk = plan.request.ntk
 
-    def one(shift: Shift) -> Pairs:
-        return covariance_row(plan, target, shift, pairing, stores)
+    def sink(total: Pairs, row: Pairs, shift: Shift, start: Any) -> Pairs:
+        def put(total: Array, row: Array) -> Array:
+            at = (rows.row_index(shift), *(0,) * rows.ndim, *_lanes_at(start, pairing))
+            return lax.dynamic_update_slice(total, row[None], at)
 
-    if len(shifts) == 1:
-        return one(tuple(map(int, shifts[0]))).map(lambda a: a[None])
-    return lax.map(jax.checkpoint(lambda row: one(tuple(row))), jnp.asarray(shifts))
+        return jax.tree.map(put, total, row)
+
+    total = _zeros(shape, pairing, ntk)
+    return each_row(plan, target, rows, pairing, stores, total, sink)
 
 
 def mixed_rows(plan: Plan, target: int, pairing: Pairing, stores: Stores) -> Pairs:
@@ -105,29 +189,26 @@ def mixed_rows(plan: Plan, target: int, pairing: Pairing, stores: Stores) -> Pai
     assert isinstance(operation, MixingOperation)
     (below,) = plan.nodes[target].inputs
     step = plan.step(target)
-    make = covariance_row if plan.is_converted(target, below) else make_row
 
-    def row_of_input(shift: Shift) -> Pairs:
-        return make(plan, below, shift, pairing, stores)
+    def sink(total: Pairs, row: Pairs, shift: Shift, start: Any) -> Pairs:
+        def add(total: Array, row: Array) -> Array:
+            lanes = _lanes_at(start, pairing)
+            return operation.add(total, row, shift, lanes, step.below, step.here)
 
-    def add(total: Pairs, row: Pairs, shift: Shift) -> Pairs:
-        def add_one(total: Array, row: Array) -> Array:
-            return operation.add(total, row, shift, step.below, step.here)
+        return jax.tree.map(add, total, row)
 
-        return jax.tree.map(add_one, total, row)
-
-    shifts = plan.given_rows(target, step.here).displacements()
-    start = tuple(map(int, shifts[0]))
-    shape = jax.eval_shape(lambda: row_of_input(start))
-    total = shape.map(lambda a: operation.start(step.here, pairing.lanes, a.dtype))
-    if len(shifts) == 1:
-        total = add(total, row_of_input(start), start)
-    else:
-        # Backwards, a row is made again: kept, the rows would be all pairs of positions.
-        again = jax.checkpoint(lambda row: row_of_input(tuple(row)))
-        total, _ = lax.scan(
-            lambda total, row: (add(total, again(row), tuple(row)), None),
-            total,
-            jnp.asarray(shifts),
-        )
+    total = _zeros(operation.start(step.here, pairing.lanes), pairing, plan.request.ntk)
+    rows = plan.given_rows(target, step.here)
+    total = each_row(plan, below, rows, pairing, stores, total, sink, target)
     return total.map(lambda a: a.reshape(step.here.count, *step.here.periods, *pairing.lanes))
+
+
+def _lanes_at(start: Any, pairing: Pairing) -> tuple[Any, ...]:
+    """Where a block stands among the lanes."""
+    return (start, *(0,) * (len(pairing.lanes) - 1))
+
+
+def _zeros(shape: tuple[int, ...], pairing: Pairing, ntk: bool) -> Pairs:
+    maps = jax.tree.leaves((pairing.first, pairing.second))
+    zeros = jnp.zeros(shape, jnp.result_type(*maps))
+    return Pairs(zeros, zeros if ntk else None)

@@ -1,7 +1,8 @@
-"""Runs: equal layers one after the other, executed as a loop.
+"""Runs: equal blocks of layers one after the other, executed as a loop.
 
-A network of 21 convolutions compiles in the time of one, and what belongs to an image is made for
-all layers of the run at once. The numbers of the layers may differ; all else must agree.
+A network of 21 convolutions, or of four equal residual blocks, compiles in the time of one. A block
+has one entry, the node before it, and one exit, its last node. The numbers of the layers may
+differ; all else must agree.
 """
 
 import dataclasses
@@ -16,11 +17,16 @@ from ntkjax._kernel.plan import Plan
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """`count` repetitions of the `period` operations that start at node `start`."""
+    """`count` repetitions of the block of `period` operations that starts at node `start`."""
 
     start: int
     period: int
     count: int
+
+    @property
+    def entry(self) -> int:
+        """The node whose output the first block takes."""
+        return self.start - 1
 
     @property
     def last(self) -> int:
@@ -29,11 +35,11 @@ class Run:
 
     @property
     def block(self) -> range:
-        """The nodes of the first repetition."""
+        """The nodes of the first block."""
         return range(self.start, self.start + self.period)
 
-    def operations(self, plan: Plan, dtype: Any) -> list[RowOperation]:
-        """The operations of a repetition, their numbers stacked along the repetitions."""
+    def operations(self, plan: Plan, dtype: Any) -> dict[int, RowOperation]:
+        """The operations of a block, their numbers stacked along the repetitions."""
 
         def stack(*leaves: Any) -> Any:
             arrays = [jnp.asarray(leaf) for leaf in leaves]
@@ -43,41 +49,49 @@ class Run:
             return stacked.astype(dtype) if weak else stacked
 
         nodes = plan.nodes
-        return [
-            jax.tree.map(stack, *(nodes[i + r * self.period].operation for r in range(self.count)))
+        return {
+            i: jax.tree.map(
+                stack, *(nodes[i + r * self.period].operation for r in range(self.count))
+            )
             for i in self.block
-        ]
+        }
 
 
 def find_runs(plan: Plan) -> dict[int, Run]:
     """The runs of a plan, by their first node."""
-    consumers = [0] * len(plan.nodes)
-    for node in plan.nodes:
-        for i in node.inputs:
-            consumers[i] += 1
-    for i in plan.outputs:
-        consumers[i] += 1
+    consumers = plan.consumers
     kinds = [_kind(plan, i) for i in range(len(plan.nodes))]
+
+    def is_block(start: int, period: int) -> bool:
+        """Whether the nodes take nothing from before the entry, and give on the last one alone."""
+        end = start + period
+        return end <= len(kinds) and all(
+            kinds[i] is not None
+            and min(plan.nodes[i].inputs) >= start - 1
+            and (i == end - 1 or (consumers[i] and max(consumers[i]) < end))
+            for i in range(start, end)
+        )
+
+    def count(start: int, period: int) -> int:
+        """How many equal blocks follow each other."""
+        number = 0
+        while is_block(start + number * period, period):
+            here = start + number * period
+            if kinds[here : here + period] != kinds[start : start + period]:
+                break
+            number += 1
+        return number
+
     runs: dict[int, Run] = {}
     start = 0
     while start < len(kinds):
         best = Run(start, 1, 1)
-        end = start
-        # A run may reach as far as the chain in which each node has one consumer.
-        while end < len(kinds) and kinds[end] is not None:
-            end += 1
-            if consumers[end - 1] != 1:
-                break
-        for period in range(1, (end - start) // 2 + 1):
-            count = 1
-            while (
-                start + (count + 1) * period <= end
-                and kinds[start + count * period : start + (count + 1) * period]
-                == kinds[start : start + period]
-            ):
-                count += 1
-            if count > 1 and period * count > best.period * best.count:
-                best = Run(start, period, count)
+        period = 1
+        while start + 2 * period <= len(kinds) and kinds[start + period - 1] is not None:
+            repeats = count(start, period)
+            if repeats > 1 and period * repeats > best.period * best.count:
+                best = Run(start, period, repeats)
+            period += 1
         if best.count > 1:
             runs[start] = best
         start = best.last + 1
@@ -92,11 +106,12 @@ def _kind(plan: Plan, index: int) -> Any:
         return None
     step = plan.step(index)
     same_geometry = (step.below.sizes, step.below.periods) == (step.here.sizes, step.here.periods)
-    chained = node.inputs == (index - 1,) and not plan.is_converted(index, index - 1)
-    below_in_distances = plan.held[index - 1].in_distances
-    if not chained or not same_geometry or not below_in_distances or not step.in_distances:
+    changed = any(plan.is_converted(index, j) or plan.is_resolved(index, j) for j in node.inputs)
+    if changed or not same_geometry or not step.in_distances:
         return None
     leaves, structure = jax.tree.flatten(operation)
     types = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     channels = step.signal.channels if operation.reads_channels else None
-    return structure, types, step.below.sizes, channels
+    forms = tuple(plan.form(j) for j in (*node.inputs, index))
+    inputs = tuple(index - j for j in node.inputs)
+    return structure, types, inputs, forms, channels

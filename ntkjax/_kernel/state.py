@@ -11,9 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax import Array
+import jax.numpy as jnp
+from jax import Array, lax
 
-from ntkjax._kernel.diagonals import Diagonals, Shift, shifted
+from ntkjax._kernel.diagonals import Diagonals, Shift
+
+#: For each spatial axis, how many entries a row holds before its first and after its last.
+Halo = tuple[tuple[int, int], ...]
+NO_HALO: Halo = ((0, 0),)
 
 
 @jax.tree_util.register_dataclass
@@ -21,7 +26,8 @@ from ntkjax._kernel.diagonals import Diagonals, Shift, shifted
 class Pairs:
     """Kernels between images on one diagonal, or on several with an axis in front.
 
-    `moment` is the distance or the covariance; `ntk` is None when it is not asked for.
+    `moment` is the distance or the covariance; `ntk` is the tangent kernel, or its excess over the
+    covariance, and None when it is not asked for.
     """
 
     moment: Array
@@ -56,15 +62,42 @@ class Side:
 
     A map `[position per axis ..., *lanes]` of the first image is seen at p, one of the second at
     the partner p + d.
+
+    Attributes:
+      is_second: whether these are second images.
+      is_unrolled: whether the maps go around twice, and on as far as windows read, so that every
+        displacement, also a traced one, is a slice of them.
     """
 
     is_second: bool
+    is_unrolled: bool = False
 
-    def see(self, maps: Any, shift: Shift) -> Any:
-        """Maps (a pytree of them) as pairs at displacement `shift` see them."""
-        if not self.is_second:
-            return maps
-        return jax.tree.map(lambda image_map: shifted(image_map, shift), maps)
+    def see(self, maps: Any, row: Row, halo: Halo | None = None) -> Any:
+        """Maps (a pytree of them) as pairs on `row` see them, with a halo on request."""
+        halo = NO_HALO * row.grid.ndim if halo is None else halo
+        periods, shift = row.grid.periods, row.shift
+
+        def one(image_map: Array) -> Array:
+            for axis, (period, d, (low, high)) in enumerate(zip(periods, shift, halo, strict=True)):
+                length = period + low + high
+                if self.is_unrolled:
+                    start = (d - low) % period
+                    image_map = lax.dynamic_slice_in_dim(image_map, start, length, axis)
+                else:
+                    start = ((d if self.is_second else 0) - low) % period
+                    image_map = ring(image_map, axis, start, length)
+            return image_map
+
+        return jax.tree.map(one, maps)
+
+
+def ring(image_map: Array, axis: int, start: int, length: int) -> Array:
+    """`length` entries from `start` on, along an axis whose first entry follows its last."""
+    period = image_map.shape[axis]
+    if start + length > period:
+        copies = -(-(start + length) // period)
+        image_map = jnp.concatenate([image_map] * copies, axis)
+    return lax.slice_in_dim(image_map, start, start + length, axis=axis)
 
 
 FIRST, SECOND = Side(False), Side(True)

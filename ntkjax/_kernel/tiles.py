@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-#: Numbers in one array of a block of pairs on one diagonal: a few such arrays fill a core's cache.
-BLOCK = 2**16
+#: Numbers in one array of a block of pairs on one diagonal: a few such arrays stay in the cache,
+#: and each operation on one is enough work to share among the cores.
+BLOCK = 2**18
 #: Second images taken at a time, where there are positions: the vector lanes of a block.
 LANES = 64
 #: The same where there are none.
@@ -21,18 +22,16 @@ TILE_BYTES = 2**27
 
 @dataclasses.dataclass(frozen=True)
 class Tiling:
-    """How many images of each batch make a tile, and how many first images a block within it."""
+    """How many images of each batch make a tile, and how many first images a block within it.
+
+    The last tiles are filled up, so that a tile may be larger than its batch.
+    """
 
     count1: int
     count2: int
     size1: int
     size2: int
     block: int
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether one tile holds all pairs."""
-        return self.size1 >= self.count1 and self.size2 >= self.count2
 
 
 def choose_tiling(
@@ -45,8 +44,12 @@ def choose_tiling(
     size1 = min(count1, fits)
     if symmetric:
         size1 = size2 = min(size1, size2)
-    block = max(BLOCK // (positions * size2), 1)
-    return Tiling(count1, count2, size1, size2, min(block, size1))
+    # Whole blocks, as equal as can be.
+    block = min(max(BLOCK // (positions * size2), 1), size1)
+    blocks = min(-(-size1 // block), max(fits // block, 1))
+    block = -(-min(size1, blocks * block) // blocks)
+    size1 = blocks * block
+    return Tiling(count1, count2, size1, size1 if symmetric else size2, block)
 
 
 Tile = Callable[[Any, Any, Array], Any]
@@ -69,13 +72,13 @@ def over_tiles(tiling: Tiling, compute: Tile, first: Any, second: Any, symmetric
     first, second = _cut(first, grid1, size1), _cut(second, grid2, size2)
     tiles = [(i, j) for i in range(grid1) for j in range(grid2) if not symmetric or i <= j]
 
-    def one(tile: Array) -> Any:
+    def one(tile: Any) -> Any:
         i, j = tile
         rows, columns = i * size1 + np.arange(size1), j * size2 + np.arange(size2)
         take = lambda parts, k: jax.tree.map(lambda a: a[k], parts)  # noqa: E731
         return compute(take(first, i), take(second, j), rows[:, None] == columns[None, :])
 
-    made = lax.map(one, jnp.array(tiles))
+    made = lax.map(one, jnp.array(tiles)) if len(tiles) > 1 else _single(one, tiles[0])
 
     def join(array: Array) -> Array:
         full = jnp.zeros((grid1, grid2, *array.shape[1:]), array.dtype)
@@ -87,6 +90,11 @@ def over_tiles(tiling: Tiling, compute: Tile, first: Any, second: Any, symmetric
         return full[: tiling.count1, : tiling.count2]
 
     return jax.tree.map(join, made)
+
+
+def _single(one: Callable[[Any], Any], tile: tuple[int, int]) -> Any:
+    """The only tile, without a loop, stacked as if there were more."""
+    return jax.tree.map(lambda a: a[None], one(tile))
 
 
 def _cut(parts: Any, grid: int, size: int) -> Any:

@@ -11,7 +11,6 @@ import math
 from fractions import Fraction
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
@@ -98,27 +97,21 @@ class Window:
         inside = [self.positions(tap, size, outputs)[1] for tap in range(self.taps)]
         return np.sum(inside, axis=0, dtype=int)
 
-    def slide(self, array: Array, axis: int, tap: int, size: int, period: int) -> Array:
-        """Entries of `array` at a tap's positions along `axis`, for outputs 0 .. period - 1.
+    def halo(self, size: int, period: int, period_out: int) -> tuple[int, int]:
+        """Entries before the first and after the last of `period` that some tap reads."""
+        before = self.before(size)
+        last = self.stride * (period_out - 1) + self.dilation * (self.taps - 1) - before
+        return before, max(last - period + 1, 0)
 
-        `size` is the number of input positions. What the tap sees outside the image is arbitrary:
-        the caller masks it.
+    def slide(self, array: Array, axis: int, tap: int, size: int, period_out: int) -> Array:
+        """Entries at a tap's positions along `axis`, for outputs 0 .. period_out - 1.
+
+        `array` has the window's halo around the positions. What a tap sees outside the image is
+        arbitrary: the caller masks it.
         """
-        held = array.shape[axis]
-        first = self.dilation * tap - self.before(size)
-        if self.is_circular:
-            if self.stride == 1:
-                return jnp.roll(array, -first, axis=axis)
-            positions = (self.stride * np.arange(period) + first) % held
-            return jnp.take(array, positions, axis=axis)
-        last = self.stride * (period - 1) + first
-        low, high = max(-first, 0), max(last - held + 1, 0)
-        if low or high:
-            pad = [(0, 0, 0)] * array.ndim
-            pad[axis] = (low, high, 0)
-            array = lax.pad(array, jnp.zeros((), array.dtype), pad)
-        start = first + low
-        return lax.slice_in_dim(array, start, start + last - first + 1, self.stride, axis)
+        first = self.dilation * tap  # less `before`, plus the halo of as many entries
+        last = first + self.stride * (period_out - 1)
+        return lax.slice_in_dim(array, first, last + 1, self.stride, axis)
 
 
 def infer_windows(windows: tuple[Window, ...], signal: Signal) -> Signal:

@@ -50,7 +50,7 @@ COSINES = [1.0, 0.999, 0.7, 0.0, -0.4, -0.999, -1.0]
 
 def values(activation, v1, v2, distance):
     """Distance and derivative of pairs, stacked."""
-    return jnp.stack(activation.pair(activation.point(v1), activation.point(v2), distance))
+    return jnp.stack(activation.pair(activation.point(v1), activation.point(v2), distance)[:2])
 
 
 def first_derivatives(*arguments):

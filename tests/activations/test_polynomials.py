@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkjax._activations.polynomials import angle_and_gap, safe_sqrt, small_arcsin
+from ntkjax._activations.polynomials import Angle, small_arcsin
+from ntkjax._kernel.roots import safe_sqrt
 
 # Relative errors, in units of the rounding error of the dtype.
 DTYPES = {np.dtype(np.float32): 8, np.dtype(np.float64): 24}
@@ -31,11 +32,13 @@ def exact_gap(delta):
 def test_angle_and_gap(dtype):
     deltas = DELTAS.astype(dtype)
     extended = deltas.astype(np.longdouble)
-    for actual, exact in zip(
-        angle_and_gap(jnp.asarray(deltas)), [exact_angle, exact_gap], strict=True
-    ):
+    angle = Angle.of(jnp.asarray(deltas))
+    np.testing.assert_array_equal(angle.is_obtuse, deltas > 1)
+    acute = np.minimum(extended, 2 - extended)
+    assert np.all(np.abs(np.asarray(angle.delta) - acute) <= 4 * np.finfo(dtype).eps * acute)
+    for actual, exact in zip(angle[2:], [exact_angle, exact_gap], strict=True):
         assert actual.dtype == dtype
-        wanted = exact(extended)
+        wanted = exact(acute)
         normal = wanted > np.finfo(dtype).tiny
         error = np.abs(np.asarray(actual) - wanted)[normal] / wanted[normal]
         assert error.max() <= DTYPES[dtype] * np.finfo(dtype).eps

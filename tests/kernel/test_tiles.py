@@ -113,4 +113,6 @@ def test_choice_of_tiles_respects_memory():
     tiling = tiles.choose_tiling(1000, 1000, 64, 2000, 4, False)
     assert tiling.size1 * tiling.size2 * 2000 * 4 <= tiles.TILE_BYTES
     assert tiling.block <= tiling.size1
-    assert tiles.choose_tiling(3, 2, 64, 200, 4, False).is_whole
+    assert tiling.size1 % tiling.block == 0
+    whole = tiles.choose_tiling(3, 2, 64, 200, 4, False)
+    assert (whole.size1, whole.size2) == (3, 2)

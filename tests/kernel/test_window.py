@@ -50,7 +50,9 @@ def test_slide_takes_what_a_tap_sees(padding):
         values = jnp.arange(10.0, 10 + size)[None, :]
         outputs = window_axis(size, taps, stride, dilation, padding)
         for tap in range(taps):
-            slid = window.slide(values, 1, tap, size, len(outputs))
+            halo = window.halo(size, size, len(outputs))
+            ringed = jnp.asarray(np.pad(values, ((0, 0), halo), mode="wrap"))
+            slid = window.slide(ringed, 1, tap, size, len(outputs))
             assert slid.shape == (1, len(outputs))
             for value, output in zip(slid[0], outputs, strict=True):
                 assert output[tap] is None or value == 10 + output[tap]

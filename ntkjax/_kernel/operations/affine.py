@@ -6,7 +6,10 @@ With weights of variance s_w^2 / fan_in and biases of variance s_b^2 (Lee et al.
 
 The last two terms are the contribution of this layer's own parameters. In the NTK parameterization
 a = s_w^2, c = s_b^2 (Jacot et al. 2018); in the standard one a is the width that feeds each output
-and c = 1 where there is a bias (Sohl-Dickstein et al. 2020, arXiv 2001.07301, eq. 7).
+and c = 1 where there is a bias (Sohl-Dickstein et al. 2020, arXiv 2001.07301, eq. 7). In the NTK
+parameterization they are the new covariance K', so that the excess over it is just
+
+    (Theta - K)' = s_w^2 Theta.
 """
 
 import dataclasses
@@ -16,7 +19,7 @@ from jax import Array
 
 from ntkjax._kernel.operation import RowOperation, Step, operation, static
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs, Row, Side, covariance
+from ntkjax._kernel.state import Pairs, covariance
 
 Scalar = float | Array
 
@@ -53,18 +56,25 @@ class Affine(RowOperation):
         (var,) = variances
         return self.weight_var * var + (0.0 if self.bias_var is None else self.bias_var)
 
-    def image(
-        self, variance: Array | None, side: Side, here: Row, below: Row, step: Step
-    ) -> Array | None:
+    def is_excess(self, given: tuple[bool, ...], in_distances: bool) -> bool:
+        return in_distances and self.width_scale is None
+
+    def takes_excess(self, is_excess: bool) -> bool:
+        return False
+
+    def maps(self, variance: Array | None, step: Step) -> Array | None:
         """The variance, from which the covariance in the tangent term is made."""
-        return side.see(variance, below.shift) if step.ntk and step.in_distances else None
+        needed = step.ntk and step.in_distances and not step.is_excess
+        return variance if needed else None
 
     def pair(
         self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
     ) -> Pairs:
         (given,) = pairs
         ntk = None
-        if given.ntk is not None:
+        if given.ntk is not None and step.is_excess:
+            ntk = self.weight_var * given.ntk  # Theta' - K': here a K + c = K'
+        elif given.ntk is not None:
             own_weight, own_bias = self._tangent_scales(step.signal)
             moment = given.moment
             cov = covariance(first, second, moment) if step.in_distances else moment

@@ -24,6 +24,7 @@ from jax import Array, lax
 from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along
 from ntkjax._kernel.operation import MixingOperation, operation, static
 from ntkjax._kernel.signal import Signal
+from ntkjax._kernel.state import Halo, ring
 from ntkjax._kernel.window import Window, infer_windows
 
 
@@ -82,18 +83,24 @@ class BandedMap(MixingOperation):
                 rows[e, place], weights[e, place] = index, weight
         return Band(rows, weights)
 
-    def start(self, here: Diagonals, lanes: tuple[int, ...], dtype: Any) -> Array:
-        return jnp.zeros((*map(len, here.rows), *here.periods, *lanes), dtype)
+    def start(self, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
+        return (*map(len, here.rows), *here.periods, *lanes)
 
     def add(
-        self, total: Array, row: Array, shift: Shift, below: Diagonals, here: Diagonals
+        self,
+        total: Array,
+        row: Array,
+        shift: Shift,
+        lanes: tuple[Any, ...],
+        below: Diagonals,
+        here: Diagonals,
     ) -> Array:
         windows = self.windows_for(below, here)
         bands = [self.band(axis, below, here) for axis in range(below.ndim)]
 
         def along_axes(total: Array, entries: Array, axis: int, place: tuple) -> Array:
             if axis == below.ndim:
-                at = (*place, *(0,) * entries.ndim)
+                at = (*place, *(0,) * below.ndim, *lanes)
                 update = entries.reshape((1,) * len(place) + entries.shape)
                 held = lax.dynamic_slice(total, at, update.shape)
                 return lax.dynamic_update_slice(total, held + update, at)
@@ -106,7 +113,16 @@ class BandedMap(MixingOperation):
 
         return along_axes(total, row, 0, ())
 
+    def halo(self, below: Diagonals, here: Diagonals) -> Halo:
+        axes = zip(
+            self.windows_for(below, here), below.sizes, below.periods, here.periods, strict=True
+        )
+        return tuple(window.halo(*axis) for window, *axis in axes)
+
     def positions(self, image_map: Array, below: Diagonals, here: Diagonals) -> Array:
+        for axis, (low, high) in enumerate(self.halo(below, here)):
+            period = below.periods[axis]
+            image_map = ring(image_map, axis, -low % period, period + low + high)
         for axis, window in enumerate(self.windows_for(below, here)):
             weights = jnp.asarray(self.tap_weights(axis, below, here), image_map.dtype)
             image_map = _slide_sum(image_map, axis, window, below, here, weights)
@@ -149,6 +165,10 @@ class WindowPool(BandedMap):
 
     def period_ratio(self, signal: Signal, axis: int) -> tuple[Fraction, int | None]:
         return self.windows[axis].period_ratio(signal.sizes[axis])
+
+    @property
+    def is_ring(self) -> bool:
+        return any(window.is_circular for window in self.windows)
 
     def windows_for(self, below: Diagonals, here: Diagonals) -> tuple[Window, ...]:
         return self.windows
@@ -218,18 +238,26 @@ class GlobalPool(MixingOperation):
     def _divisor(self, below: Diagonals) -> int:
         return int(np.prod(below.sizes)) if self.mean else 1
 
-    def start(self, here: Diagonals, lanes: tuple[int, ...], dtype: Any) -> Array:
-        return jnp.zeros(lanes, dtype)
+    def start(self, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
+        return lanes
 
     def add(
-        self, total: Array, row: Array, shift: Shift, below: Diagonals, here: Diagonals
+        self,
+        total: Array,
+        row: Array,
+        shift: Shift,
+        lanes: tuple[Any, ...],
+        below: Diagonals,
+        here: Diagonals,
     ) -> Array:
         for axis, (size, period) in enumerate(zip(below.sizes, below.periods, strict=True)):
             if size < period:
                 live = np.stack([below.live(axis, d) for d in range(period)])
                 mask = jnp.asarray(live, row.dtype)[shift[axis]]
                 row = row * along(mask, row.ndim, axis)
-        return total + jnp.sum(row, axis=tuple(range(below.ndim))) / self._divisor(below) ** 2
+        mean = jnp.sum(row, axis=tuple(range(below.ndim))) / self._divisor(below) ** 2
+        held = lax.dynamic_slice(total, lanes, mean.shape)
+        return lax.dynamic_update_slice(total, held + mean, lanes)
 
     def positions(self, image_map: Array, below: Diagonals, here: Diagonals) -> Array:
         axes = tuple(range(below.ndim))

@@ -1,20 +1,21 @@
 """Operations on each entry alone: nonlinearities and their normalising cousin.
 
 A dual activation is two pointwise functions (see `ntkjax._activations`): what it needs of a single
-point, made once per image and position, and what it makes of a pair,
+point, made once for each image and position, and what it makes of a pair,
 
     D <- E (f(u) - f(v))^2,    Theta <- Theta * E f'(u) f'(v).
 """
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._kernel.operation import LayerError, RowOperation, Step, operation, static
+from ntkjax._kernel.roots import safe_sqrt
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs, Row, Side
+from ntkjax._kernel.state import Pairs
 
 
 class Activation(Protocol):
@@ -28,9 +29,17 @@ class Activation(Protocol):
         """Whatever `pair` needs of a point of variance `var`, as a tuple of arrays."""
         ...
 
-    def pair(self, first: Any, second: Any, distance: Array) -> tuple[Array, Array]:
-        """E (f(u) - f(v))^2 and E f'(u) f'(v) of a pair with E (u - v)^2 = `distance`."""
+    def pair(self, first: Any, second: Any, distance: Array) -> "DualPair":
+        """The expectations over a pair with E (u - v)^2 = `distance`."""
         ...
+
+
+class DualPair(NamedTuple):
+    """What a nonlinearity f makes of a pair (u, v) of Gaussians."""
+
+    distance: Array  # E (f(u) - f(v))^2
+    slope: Array  # E f'(u) f'(v)
+    covariance: Array  # E u v, of the pair itself
 
 
 @operation
@@ -54,25 +63,36 @@ class Dual(RowOperation):
     def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
         return self.activation.variance(variances[0])
 
-    def image(self, variance: Array | None, side: Side, here: Row, below: Row, step: Step) -> Any:
+    def is_excess(self, given: tuple[bool, ...], in_distances: bool) -> bool:
+        return False
+
+    def takes_excess(self, is_excess: bool) -> bool:
+        return True
+
+    def maps(self, variance: Array | None, step: Step) -> Any:
         assert variance is not None
-        return side.see(self.activation.point(variance), here.shift)
+        return self.activation.point(variance)
 
     def pair(
         self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
     ) -> Pairs:
         (given,) = pairs
-        distance, slope = self.activation.pair(first, second, given.moment)
-        return Pairs(distance, None if given.ntk is None else given.ntk * slope)
+        dual = self.activation.pair(first, second, given.moment)
+        if given.ntk is None:
+            return Pairs(dual.distance)
+        ntk = given.ntk + dual.covariance if step.given_excess else given.ntk
+        return Pairs(dual.distance, ntk * dual.slope)
 
 
 @operation
 class Normalize(RowOperation):
     """Divide by the standard deviation over channels (and positions): LayerNorm.
 
-    With s = 1 / sqrt(eps + mean of v over the normalised positions):
+        With s = 1 / sqrt(eps + mean of v over the normalised positions),
 
-        K <- s1 s2 K,    D <- s1 s2 D + (s1 - s2) (s1 v1 - s2 v2),    Theta <- s1 s2 Theta.
+            K <- s1 s2 K,   D <- (s1 r1 - s2 r2)^2 + s1 s2 (D - (r1 - r2)^2),   Theta <- s1 s2 Theta
+
+    and r the square roots of the variances.
     """
 
     eps: float | Array
@@ -105,18 +125,16 @@ class Normalize(RowOperation):
         (var,) = variances
         return var * self._scale(var, step) ** 2
 
-    def image(
-        self, variance: Array | None, side: Side, here: Row, below: Row, step: Step
-    ) -> tuple[Array, Array]:
+    def maps(self, variance: Array | None, step: Step) -> tuple[Array, Array]:
         assert variance is not None
-        scale = self._scale(variance, step)
-        return side.see((scale, scale * variance), here.shift)
+        return self._scale(variance, step), safe_sqrt(variance)
 
     def pair(
         self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
     ) -> Pairs:
         (given,) = pairs
-        (s1, s1_v1), (s2, s2_v2) = first, second
-        distance = s1 * s2 * given.moment + (s1 - s2) * (s1_v1 - s2_v2)
-        ntk = None if given.ntk is None else s1 * s2 * given.ntk
-        return Pairs(jnp.maximum(distance, 0.0), ntk)
+        (s1, r1), (s2, r2) = first, second
+        # Zero, exactly, where either variance is, however large its s.
+        across = jnp.clip(given.moment - jnp.square(r1 - r2), 0.0, 4 * r1 * r2)
+        distance = jnp.square(s1 * r1 - s2 * r2) + s1 * s2 * across
+        return Pairs(distance, None if given.ntk is None else s1 * s2 * given.ntk)

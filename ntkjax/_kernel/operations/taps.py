@@ -10,6 +10,10 @@ zero; where a tap leaves it on one side only, the squared distance is the other 
 """
 
 import dataclasses
+import functools
+import itertools
+import math
+import operator
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -18,19 +22,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along, shifted
+from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along
 from ntkjax._kernel.operation import RowOperation, Step, operation, static
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs, Row, Side
+from ntkjax._kernel.state import Halo, Pairs, Row, Side, ring
 from ntkjax._kernel.window import Window, infer_windows
 
-#: For each tap, which outputs it counts for: a mask along one axis, or None for all.
-Masks = Sequence[Any]
+#: For each axis and tap, which outputs it counts for: a mask along the axis, or None for all.
+Masks = Sequence[Sequence[Any]]
 
 
 @operation
 class TapSum(RowOperation):
-    """Mean over the taps of one window per spatial axis, axis by axis."""
+    """Mean over the taps of one window per spatial axis."""
 
     windows: tuple[Window, ...] = static()
 
@@ -55,13 +59,28 @@ class TapSum(RowOperation):
         axes = zip(self.windows, shift, below.periods, strict=True)
         return tuple(window.source_row(d, period) for window, d, period in axes)
 
+    def halo(self, below: Diagonals, here: Diagonals) -> Halo:
+        axes = zip(self.windows, below.sizes, below.periods, here.periods, strict=True)
+        return tuple(window.halo(*axis) for window, *axis in axes)
+
+    @property
+    def is_ring(self) -> bool:
+        return any(window.is_circular for window in self.windows)
+
     def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
         (var,) = variances
-        for axis, window in enumerate(self.windows):
-            var = _mean(var, axis, window, step.below, step.here, _own_masks(window, axis, step))
-        return var
+        for axis, (low, high) in enumerate(self.halo(step.below, step.here)):
+            period = step.below.periods[axis]
+            var = ring(var, axis, -low % period, period + low + high)
+        masks = [
+            [None if own.all() else own for own in window.inside(size, period)]
+            for window, size, period in zip(
+                self.windows, step.below.sizes, step.here.periods, strict=True
+            )
+        ]
+        return self._mean(var, masks, step)
 
-    def masks(self, here: Row, below: Row) -> list[Masks]:
+    def masks(self, here: Row, below: Row) -> Masks:
         """For each axis and tap, the outputs where it is inside the image on both sides."""
         return [
             [
@@ -73,85 +92,82 @@ class TapSum(RowOperation):
             )
         ]
 
-    def image(
-        self, variance: Array | None, side: Side, here: Row, below: Row, step: Step
-    ) -> Array | None:
-        """The variances where a tap lies inside the image on this side alone."""
-        one_sided = [
-            window.can_leave(n) for window, n in zip(self.windows, below.grid.sizes, strict=True)
-        ]
-        if not step.in_distances or not any(one_sided):
-            return None
-        assert variance is not None
-        both, alone = self.masks(here, below), None
+    def maps(self, variance: Array | None, step: Step) -> Array | None:
+        """The variance, of which an image contributes where a tap leaves the other one."""
+        pairs = zip(self.windows, step.below.sizes, strict=True)
+        leaves = any(window.can_leave(size) for window, size in pairs)
+        return variance if step.in_distances and leaves else None
+
+    def image(self, maps: Array | None, side: Side, here: Row, below: Row, step: Step) -> Any:
+        """The mean over taps of the variances where a tap is inside on this side alone."""
+        if maps is None or all(isinstance(d, int) and d == 0 for d in here.shift):
+            return None  # equal positions leave the image together
+        own, other, live = [], [], []
         for axis, window in enumerate(self.windows):
-            # Axes up to this one are at the resolution of the output, those after it are not yet.
-            shift = (*here.shift[: axis + 1], *below.shift[axis + 1 :])
-            live = np.arange(here.grid.periods[axis]) < here.grid.sizes[axis]
-            insides = window.inside(below.grid.sizes[axis], here.grid.periods[axis])
-            masks: list[Any] = []
-            for own in insides:
-                other = _partner(own, here.shift[axis])
-                if side.is_second:
-                    masks.append(other & ~own & live)
-                else:
-                    masks.append(own & ~other & _partner(live, here.shift[axis]))
-            if alone is not None:
-                alone = _mean(alone, axis, window, step.below, step.here, both[axis])
-            if one_sided[axis]:
-                size, period = below.grid.sizes[axis], here.grid.periods[axis]
-                slides = [
-                    side.see(window.slide(variance, axis, tap, size, period), shift)
-                    for tap in range(window.taps)
-                ]
-                own_part = _weighted(slides, masks, axis)
-                alone = own_part if alone is None else alone + own_part
-            variance = _mean(
-                variance, axis, window, step.below, step.here, _own_masks(window, axis, step)
+            period, size, shift = here.grid.periods[axis], here.grid.sizes[axis], here.shift[axis]
+            first = window.inside(below.grid.sizes[axis], period)
+            second = [_partner(inside, shift) for inside in first]
+            exists = np.arange(period) < size
+            own.append(second if side.is_second else first)
+            other.append(first if side.is_second else second)
+            live.append(exists & _partner(exists, shift))
+        variance = side.see(maps, below, self.halo(step.below, step.here))
+        outer = lambda parts: functools.reduce(operator.and_, _spread(parts))  # noqa: E731
+        total: Any = 0.0
+        for taps in itertools.product(*(range(window.taps) for window in self.windows)):
+            inside, outside = (
+                outer([side_masks[axis][tap] for axis, tap in enumerate(taps)])
+                for side_masks in (own, other)
             )
-        return alone
+            mask = inside & ~outside & outer(live)
+            entries = self._at(taps, variance, step)
+            mask = mask.reshape(mask.shape + (1,) * (entries.ndim - mask.ndim))
+            total = total + entries * mask.astype(entries.dtype)
+        return total / self._count
 
     def pair(
         self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
     ) -> Pairs:
-        def summed(array: Array) -> Array:
-            for axis, window in enumerate(self.windows):
-                array = _mean(array, axis, window, step.below, step.here, masks[axis])
-            return array
-
-        given = pairs[0].map(summed)
+        given = pairs[0].map(lambda array: self._mean(array, masks, step))
         if first is None:
             return given
         return Pairs(given.moment + first + second, given.ntk)
+
+    @property
+    def _count(self) -> int:
+        return math.prod(window.taps for window in self.windows)
+
+    def _at(self, taps: tuple[int, ...], array: Array, step: Step) -> Array:
+        """Entries at one tap's positions."""
+        for axis, (window, tap) in enumerate(zip(self.windows, taps, strict=True)):
+            size, period = step.below.sizes[axis], step.here.periods[axis]
+            array = window.slide(array, axis, tap, size, period)
+        return array
+
+    def _mean(self, array: Array, masks: Masks, step: Step) -> Array:
+        """Mean over taps of the entries at their positions, where the masks let them through."""
+
+        def over_taps(axis: int, taps: tuple[int, ...]) -> Array:
+            if axis == len(self.windows):
+                return self._at(taps, array, step)
+            total: Any = None
+            for tap, mask in enumerate(masks[axis]):
+                part = over_taps(axis + 1, (*taps, tap))
+                if mask is not None:
+                    part = part * along(mask, part.ndim, axis).astype(part.dtype)
+                total = part if total is None else total + part
+            return total
+
+        return over_taps(0, ()) * (1 / self._count)
 
 
 def _partner(mask: np.ndarray, shift: int | Array) -> Any:
     """A mask along one axis as seen from the partner."""
     if isinstance(shift, int):
         return np.roll(mask, -shift)
-    return shifted(jnp.asarray(mask), (shift,))
+    return jnp.roll(mask, -shift)
 
 
-def _own_masks(window: Window, axis: int, step: Step) -> Masks:
-    """The masks of a single image's positions."""
-    insides = window.inside(step.below.sizes[axis], step.here.periods[axis])
-    return [None if mask.all() else mask for mask in insides]
-
-
-def _mean(
-    array: Array, axis: int, window: Window, below: Diagonals, here: Diagonals, masks: Masks
-) -> Array:
-    """Mean over taps of the entries at their positions, where the masks let them through."""
-    size, period = below.sizes[axis], here.periods[axis]
-    slides = [window.slide(array, axis, tap, size, period) for tap in range(window.taps)]
-    return _weighted(slides, masks, axis)
-
-
-def _weighted(slides: list[Array], masks: Masks, axis: int) -> Array:
-    """Mean over taps of masked arrays."""
-    total: Array | float = 0.0
-    for slide, mask in zip(slides, masks, strict=True):
-        if mask is not None:
-            slide = slide * along(mask, slide.ndim, axis).astype(slide.dtype)
-        total = total + slide
-    return total / len(slides)  # type: ignore[return-value]
+def _spread(parts: Sequence[Any]) -> list[Any]:
+    """Vectors along one axis each, so that they broadcast to all."""
+    return [along(part, len(parts), axis) for axis, part in enumerate(parts)]
