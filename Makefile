@@ -9,6 +9,12 @@ STAMPS := $(VENV)/stamps
 # Of how many steps the target that runs consists.
 STEPS := 3
 check format: STEPS := 5
+bench-peer: STEPS := 4
+# The library that the benchmark is compared with, which never meets the other packages. Its last
+# version needs versions of its time, and these a Python before 3.13.
+PEER := $(VENV)-peer
+PEER_PYTHON ?= $(PYTHON)
+PEER_PACKAGES := "jax==0.4.25" "jaxlib==0.4.25" "numpy<2" "scipy<1.13" "neural-tangents==0.6.5"
 
 # bash, for `pipefail`: a failed pip must fail the step although its output goes through awk.
 SHELL := bash
@@ -23,13 +29,13 @@ INSTALL = set -o pipefail; $(BIN)/python -m pip install --progress-bar off \
 # Each of the test processes gets one thread: more only wait for each other.
 ONE_THREAD := NPROC=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo test check format floor lock clean
+.PHONY: help demo test bench bench-peer check format floor lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help: ## show this list
 	@echo "usage: make TARGET [PYTHON=python3] [WORKERS=2]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMPS)/demo ## install what is needed, then compare kernels and networks on handwritten digits
 	@echo "[3/3] running examples/digits.py"
@@ -38,6 +44,14 @@ demo: $(STAMPS)/demo ## install what is needed, then compare kernels and network
 test: $(STAMPS)/test ## install what is needed, then run the tests and the examples of the documentation
 	@echo "[3/3] running the tests in $(WORKERS) processes"
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+bench: $(STAMPS)/demo ## install what is needed, then measure times, memory and accuracy
+	@echo "[3/3] running examples/benchmark/run.py"
+	@$(BIN)/python examples/benchmark/run.py $(ARGS)
+
+bench-peer: $(STAMPS)/demo $(PEER)/installed ## the same beside neural-tangents 0.6.5, which goes into an environment of its own
+	@echo "[4/4] running examples/benchmark/run.py, both libraries in turn"
+	@$(BIN)/python examples/benchmark/run.py --peer $(PEER)/bin/python $(ARGS)
 
 check: $(STAMPS)/check ## install what is needed, then check style, format and types
 	@echo "[3/5] ruff: style"
@@ -70,7 +84,7 @@ lock: ## choose the newest versions again and write requirements.lock
 		$(VENV)-lock/bin/python -m pip freeze --all --exclude pip --exclude ntkjax; } > requirements.lock
 
 clean: ## remove what these commands installed
-	rm -rf $(VENV) $(VENV)-floor $(VENV)-lock
+	rm -rf $(VENV) $(VENV)-floor $(VENV)-lock $(PEER)
 
 $(STAMPS)/venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -100,4 +114,13 @@ $(STAMPS)/test: $(STAMPS)/build pyproject.toml
 $(STAMPS)/check: $(STAMPS)/build pyproject.toml
 	@echo "[2/$(STEPS)] installing ntkjax, ruff and pyright (a minute or two the first time)"
 	@$(INSTALL) --editable '.[demo,check]' | $(PROGRESS)
+	@touch $@
+
+$(PEER)/installed:
+	@$(PEER_PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { \
+		echo "neural-tangents 0.6.5 needs Python 3.11 or 3.12, and $(PEER_PYTHON) is" \
+			"$$($(PEER_PYTHON) --version 2>&1 || true). Name one: make bench-peer PEER_PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "[3/$(STEPS)] installing neural-tangents 0.6.5 into $(PEER) (a few minutes the first time)"
+	@$(PEER_PYTHON) -m venv --clear $(PEER)
+	@set -o pipefail; $(PEER)/bin/python -m pip install --progress-bar off $(PEER_PACKAGES) | $(PROGRESS)
 	@touch $@

@@ -1,0 +1,104 @@
+"""The networks that are measured, in the part of `stax` that both libraries share.
+
+Every function takes the `stax` module of either library. Widths do not matter to the kernels.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+WIDTH = 64
+W_STD, B_STD = 2**0.5, 0.1
+SAME = {"padding": "SAME", "W_std": W_STD, "b_std": B_STD}
+
+
+class MissingLayerError(Exception):
+    """This version of the library does not have a layer that the network needs."""
+
+
+def build(stax: Any, name: str, options: Mapping[str, Any]) -> Any:
+    return NETWORKS[name](stax, **options)
+
+
+def convolutional(stax: Any, depth: int, pooling: str) -> Any:
+    """`depth` convolutions; `pooling` is GlobalAvgPool or Flatten."""
+    return stax.serial(*convolutions(stax, depth), getattr(stax, pooling)(), dense(stax))
+
+
+def myrtle5(stax: Any) -> Any:
+    """Shankar et al. 2020, arXiv 2003.02237: three convolutions, five poolings."""
+
+    def half() -> Any:
+        return stax.AvgPool((2, 2), strides=(2, 2))
+
+    return stax.serial(
+        *convolutions(stax, 1), half(),
+        *convolutions(stax, 1), half(),
+        *convolutions(stax, 1), half(), half(), half(),
+        stax.Flatten(), dense(stax),
+    )  # fmt: skip
+
+
+def pooled(stax: Any, depth: int) -> Any:
+    """Overlapping windows and Flatten: only pairs of nearby positions matter."""
+    return stax.serial(
+        *convolutions(stax, depth), stax.AvgPool((2, 2)), stax.Flatten(), dense(stax)
+    )
+
+
+def wide_resnet(stax: Any, block_size: int, k: int) -> Any:
+    """The network of the README of neural_tangents, with its standard deviations."""
+
+    def block(channels: int, strides: tuple[int, int], first: bool) -> Any:
+        main = stax.serial(
+            stax.Relu(), stax.Conv(channels, (3, 3), strides, padding="SAME"),
+            stax.Relu(), stax.Conv(channels, (3, 3), padding="SAME"),
+        )  # fmt: skip
+        shortcut = (
+            stax.Conv(channels, (3, 3), strides, padding="SAME") if first else stax.Identity()
+        )
+        return stax.serial(stax.FanOut(2), stax.parallel(main, shortcut), stax.FanInSum())
+
+    def group(channels: int, strides: tuple[int, int]) -> Any:
+        others = [block(channels, (1, 1), first=False) for _ in range(block_size - 1)]
+        return stax.serial(block(channels, strides, first=True), *others)
+
+    return stax.serial(
+        stax.Conv(16, (3, 3), padding="SAME"),
+        group(16 * k, (1, 1)), group(32 * k, (2, 2)), group(64 * k, (2, 2)),
+        stax.AvgPool((8, 8)), stax.Flatten(), stax.Dense(10, 1.0, 0.0),
+    )  # fmt: skip
+
+
+def fully_connected(stax: Any, depth: int, activation: str) -> Any:
+    """`depth` hidden layers."""
+    layers = []
+    for _ in range(depth):
+        layers += [dense(stax), nonlinearity(stax, activation)]
+    return stax.serial(*layers, dense(stax))
+
+
+def convolutions(stax: Any, depth: int) -> list[Any]:
+    return [layer for _ in range(depth) for layer in (conv(stax), stax.Relu())]
+
+
+def conv(stax: Any) -> Any:
+    return stax.Conv(WIDTH, (3, 3), **SAME)
+
+
+def dense(stax: Any) -> Any:
+    return stax.Dense(WIDTH, W_std=W_STD, b_std=B_STD)
+
+
+def nonlinearity(stax: Any, name: str) -> Any:
+    if not hasattr(stax, name):
+        raise MissingLayerError(f"no stax.{name} in this version")
+    return getattr(stax, name)()
+
+
+NETWORKS = {
+    "convolutional": convolutional,
+    "fully_connected": fully_connected,
+    "myrtle5": myrtle5,
+    "pooled": pooled,
+    "wide_resnet": wide_resnet,
+}

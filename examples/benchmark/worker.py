@@ -1,0 +1,120 @@
+"""One measurement in a process of its own, under either library.
+
+`python worker.py SPEC`, SPEC being a `Spec` as JSON, prints one line of JSON for its first call
+(trace, compilation and run) and one more for every line that it reads, so that two workers can
+take turns. It imports nothing that the other library's environment might lack.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from networks import MissingLayerError, build
+from spec import PEER, Spec
+
+GET = ("nngp", "ntk")
+
+
+class Measurement:
+    """The kernels of one network; every call takes the next points."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.kernels = kernels_of(spec)
+        self.calls = 0
+
+    def call(self) -> dict[str, Any]:
+        start = [self.calls * count for count in self.spec.block]
+        x1, x2 = inputs(self.spec, start)
+        self.calls += 1
+        began = time.perf_counter()
+        kernels = jax.block_until_ready(self.kernels(x1, x2))
+        seconds = time.perf_counter() - began
+        keep = self.spec.keep
+        return {
+            "seconds": seconds,
+            "peak_mib": peak_mib(),
+            "start": start,
+            "ntk": np.asarray(kernels.ntk[:keep, :keep], float).tolist(),
+        }
+
+
+def kernels_of(spec: Spec) -> Callable[[Any, Any], Any]:
+    _, _, kernel_fn = build(import_module(f"{spec.package}.stax"), spec.network, spec.options)
+
+    def kernels(x1: Any, x2: Any) -> Any:
+        return kernel_fn(x1, x2, GET)
+
+    # ntkjax compiles itself; the other library leaves that to its users. Not for accuracy, where no
+    # time counts: it would compile a network of 100 layers for two minutes.
+    return jax.jit(kernels) if spec.package == PEER and not spec.twins else kernels
+
+
+def inputs(spec: Spec, start: list[int]) -> tuple[jax.Array, jax.Array | None]:
+    """Standard normal points, the same ones in every process."""
+    if spec.twins:
+        return on_device(twins(spec.shape, spec.block[0], spec.twins), spec.dtype), None
+    x1, x2 = (
+        np.stack([point(side, start[side] + i, spec.shape) for i in range(spec.block[side])])
+        for side in (0, 1)
+    )
+    return on_device(x1, spec.dtype), on_device(x2, spec.dtype)
+
+
+def point(side: int, index: int, shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng([side, index]).normal(size=shape)
+
+
+def twins(shape: tuple[int, ...], count: int, distance: float) -> np.ndarray:
+    """Points of which the second half lies at a relative distance from the first."""
+    first = np.stack([point(0, i, shape) for i in range(count // 2)])
+    step = np.stack([point(1, i, shape) for i in range(count // 2)])
+    axes = tuple(range(1, first.ndim))
+
+    def norm(x: np.ndarray) -> np.ndarray:
+        return np.sqrt((x**2).sum(axes, keepdims=True))
+
+    return np.concatenate([first, first + step * (distance * norm(first) / norm(step))])
+
+
+def on_device(x: np.ndarray, dtype: str) -> jax.Array:
+    # Rounded to float32 first, so that both precisions get the same points.
+    return jax.block_until_ready(jnp.asarray(x.astype(np.float32).astype(dtype)))
+
+
+def peak_mib() -> float:
+    """The largest resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def main(argument: str) -> None:
+    # What a library prints must not come between the answers.
+    answers, sys.stdout = sys.stdout, sys.stderr
+
+    def answer(**fields: Any) -> None:
+        print(json.dumps(fields), file=answers, flush=True)
+
+    spec = Spec.from_json(argument)
+    jax.config.update("jax_enable_x64", spec.dtype == "float64")
+    versions = {name: version(name.replace("_", "-")) for name in (spec.package, "jax")}
+    try:
+        measurement = Measurement(spec)
+    except MissingLayerError as error:
+        return answer(missing=str(error))
+    answer(versions=versions, **measurement.call())
+    for _ in sys.stdin:
+        answer(**measurement.call())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,177 @@
+"""Workers compute the kernels that they are asked for, and take turns."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import measure
+import processes
+import worker
+from arithmetic import entries
+from jobs import ROWS
+from networks import build
+from ntkjax import stax
+from processes import Worker, WorkerError, in_turn
+from spec import OURS, PEER, Spec
+
+TINY = Spec(OURS, "fully_connected", {"depth": 1, "activation": "Relu"}, (3,), (2, 4), keep=3)
+
+
+def ntk(x1, x2):
+    _, _, kernel_fn = build(stax, TINY.network, TINY.options)
+    return np.asarray(kernel_fn(x1, x2, "ntk"))
+
+
+def points(side, count):
+    """float32 points of one side, in float64."""
+    x = np.stack([worker.point(side, i, TINY.shape) for i in range(count)])
+    return x.astype(np.float32).astype(np.float64)
+
+
+def test_every_call_takes_the_next_points():
+    measurement = worker.Measurement(TINY)
+    answers = [measurement.call(), measurement.call()]
+    assert [answer["start"] for answer in answers] == [[0, 0], [2, 4]]
+    assert all(answer["seconds"] > 0 and answer["peak_mib"] > 1 for answer in answers)
+    expected = ntk(points(0, 4), points(1, 8))
+    found = entries(answers)
+    assert set(found) == {(i, j) for i in range(2) for j in range(3)} | {
+        (i, j) for i in (2, 3) for j in (4, 5, 6)
+    }
+    for place, value in found.items():
+        assert value == pytest.approx(expected[place], rel=1e-5)
+
+
+def test_twins_lie_at_the_relative_distance():
+    x = worker.twins((4, 4, 3), 6, 1e-3)
+    assert x.shape == (6, 4, 4, 3)
+    step = np.linalg.norm((x[3:] - x[:3]).reshape(3, -1), axis=1)
+    np.testing.assert_allclose(step, 1e-3 * np.linalg.norm(x[:3].reshape(3, -1), axis=1))
+    answer = worker.Measurement(TINY._replace(block=(6, 6), twins=1e-3, keep=6)).call()
+    kernel = np.array(answer["ntk"])
+    assert kernel.shape == (6, 6)
+    np.testing.assert_allclose(kernel, kernel.T, atol=1e-6)
+    np.testing.assert_allclose(np.diag(kernel[3:, :3]), np.diag(kernel[:3, :3]), rtol=0.05)
+
+
+def test_a_spec_survives_the_command_line():
+    assert Spec.from_json(TINY.to_json()) == TINY
+
+
+def test_a_process_computes_in_the_precision_asked_for():
+    with Worker(sys.executable, TINY._replace(dtype="float64")) as process:
+        answers = [process.first, process.again()]
+    assert set(answers[0]["versions"]) == {"ntkjax", "jax"}
+    expected = ntk(points(0, 4), points(1, 8))
+    for place, value in entries(answers).items():
+        assert value == pytest.approx(expected[place], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"options": {"depth": 1, "activation": "Swish2"}}, r"^no stax\.Swish2 in this version$"),
+        ({"package": "no_such_library"}, "PackageNotFoundError: .*no-such-library"),
+    ],
+)
+def test_a_process_that_cannot_says_why(change, message):
+    with pytest.raises(WorkerError, match=message):
+        Worker(sys.executable, TINY._replace(**change))
+
+
+class FakeWorker:
+    """Answers with given seconds, and fails when they run out."""
+
+    def __init__(self, name, seconds, log):
+        self.name, self.seconds, self.log = name, list(seconds), log
+        self.first = self.again()
+
+    def again(self):
+        if not self.seconds:
+            raise WorkerError("out of memory")
+        self.log.append(self.name)
+        seconds = self.seconds.pop(0)
+        return {
+            "seconds": seconds, "peak_mib": 100.0, "start": [0, 0], "ntk": [[2.0]],
+            "versions": {},
+        }  # fmt: skip
+
+    def close(self):
+        self.log.append(f"{self.name} closed")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def test_turns_alternate_and_one_failure_leaves_the_other():
+    log = []
+    workers = {"a": FakeWorker("a", [9, 1, 2, 3], log), "b": FakeWorker("b", [9, 4], log)}
+    answers, failures = in_turn(workers, 3)
+    assert log == ["a", "b", "a", "b", "a", "a"]
+    assert [answer["seconds"] for answer in answers["a"]] == [9, 1, 2, 3]
+    assert [answer["seconds"] for answer in answers["b"]] == [9, 4]
+    assert failures == {"b": "out of memory"}
+
+
+def test_slow_workers_stop_after_the_least_number_of_repeats(monkeypatch):
+    monkeypatch.setattr(processes, "PATIENCE", 0.0)
+    answers, _ = in_turn({"a": FakeWorker("a", [1] * 9, [])}, 8)
+    assert len(answers["a"]) == 1 + processes.LEAST_REPEATS
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """Workers whose calls take given seconds, by library and block size; and what they did."""
+    log = []
+
+    def install(seconds):
+        def start(python, spec):
+            block = spec.block[0]
+            if block not in seconds[spec.package]:
+                raise WorkerError("out of memory")
+            return FakeWorker(f"{python} {block}", seconds[spec.package][block], log)
+
+        monkeypatch.setattr(measure, "Worker", start)
+        return log
+
+    return install
+
+
+def test_a_row_takes_the_peer_s_best_block(fakes):
+    # An entry takes 8, then 3 and then 4 seconds.
+    log = fakes({OURS: {16: [9, 1, 3]}, PEER: {1: [9, 8], 2: [9, 12, 20, 16], 4: [9, 64]}})
+    record = measure.measure_row(ROWS[2], {OURS: "a", PEER: "b"}, 2, False, lambda _: None)
+    assert record["ntkjax"]["seconds"] == [1, 3]
+    assert record["neural_tangents"]["block"] == [2, 2]
+    assert record["neural_tangents"]["seconds"] == [20, 16]
+    assert (record["difference"], record["compared"], record["notes"]) == (0.0, 1, {})
+    assert sorted(entry for entry in log if "closed" in entry) == [
+        "a 16 closed", "b 1 closed", "b 2 closed", "b 4 closed",
+    ]  # fmt: skip
+    assert log.index("b 1 closed") < log.index("b 4 closed") < log.index("b 2 closed")
+
+
+def test_a_block_that_does_not_fit_leaves_the_smaller_one(fakes):
+    fakes({OURS: {16: [9, 1]}, PEER: {1: [9, 8, 8]}})
+    record = measure.measure_row(ROWS[2], {OURS: "a", PEER: "b"}, 1, False, lambda _: None)
+    assert record["neural_tangents"]["block"] == [1, 1]
+    assert record["notes"] == {}
+
+
+def test_a_library_that_fails_leaves_the_other_s_times(fakes):
+    fakes({OURS: {16: [9, 1]}, PEER: {}})
+    record = measure.measure_row(ROWS[2], {OURS: "a", PEER: "b"}, 1, False, lambda _: None)
+    assert record["ntkjax"]["seconds"] == [1]
+    assert "neural_tangents" not in record
+    assert record["notes"] == {PEER: "out of memory"}
+
+
+def test_quick_takes_the_peer_s_first_block(fakes):
+    log = fakes({OURS: {16: [9, 1]}, PEER: {1: [9, 8]}})
+    record = measure.measure_row(ROWS[2], {OURS: "a", PEER: "b"}, 1, True, lambda _: None)
+    assert record["neural_tangents"]["seconds"] == [8]
+    assert log == ["a 16", "b 1", "a 16", "b 1", "b 1 closed", "a 16 closed"]
