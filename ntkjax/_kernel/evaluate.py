@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from ntkjax._kernel.diagonals import to_matrix
 from ntkjax._kernel.images import Own, image_maps, own_kernels
@@ -26,8 +26,7 @@ def evaluate(plan: Plan, inputs: dict[int, Input]) -> list[Kernel]:
     signal = plan.nodes[0].signal
     counts = signal.shape1[signal.batch_axis], signal.shape2[signal.batch_axis]
     batches = [_of_side(inputs, 0), _of_side(inputs, 0 if plan.symmetric else 1)]
-    owns = [own_kernels(plan, batches[0], 0, counts[0])]
-    owns.append(owns[0] if plan.symmetric else own_kernels(plan, batches[1], 1, counts[1]))
+    owns = _own_kernels(plan, batches, counts)
     whole = any(
         not isinstance(n.operation, (RowOperation, MixingOperation))
         for n in plan.nodes
@@ -46,8 +45,40 @@ def evaluate(plan: Plan, inputs: dict[int, Input]) -> list[Kernel]:
 
 
 def _of_side(inputs: dict[int, Input], side: int) -> dict[int, Any]:
-    """The arrays of one batch; kernels, which hold both, stay."""
-    return {i: item if isinstance(item, Kernel) else item[side] for i, item in inputs.items()}
+    """The arrays of one batch; of kernels, which hold both, the covariances as `cov1`."""
+
+    def of(item: Input) -> Any:
+        if not isinstance(item, Kernel):
+            return item[side]
+        return item.replace(cov1=item.cov2 if side else item.cov1, cov2=None)
+
+    return {i: of(item) for i, item in inputs.items()}
+
+
+def _together(plan: Plan, batches: list[dict[int, Any]]) -> dict[int, Any]:
+    """Both batches as one: what belongs to single images is one program for all of them."""
+
+    def join(i: int) -> Any:
+        first, second = (batch[i] for batch in batches)
+        if not isinstance(first, Kernel):
+            return jnp.concatenate([first, second], plan.nodes[i].signal.batch_axis)
+        if first.cov1 is None or second.cov1 is None:
+            return first.replace(cov1=None)
+        return first.replace(cov1=jnp.concatenate([first.cov1, second.cov1]))
+
+    return {i: join(i) for i in batches[0]}
+
+
+def _own_kernels(plan: Plan, batches: list[dict[int, Any]], counts: tuple[int, int]) -> list[Own]:
+    """The kernels of images with themselves, of each batch."""
+    if plan.symmetric:
+        return [own_kernels(plan, batches[0], counts[0])] * 2
+    own = own_kernels(plan, _together(plan, batches), sum(counts))
+    edges = (0, counts[0]), (counts[0], sum(counts))
+    return [
+        own.of_images(lambda a, axis, e=edge: lax.slice_in_dim(a, *e, axis=axis % a.ndim))
+        for edge in edges
+    ]
 
 
 def _sizes(plan: Plan) -> tuple[int, int]:
@@ -71,11 +102,10 @@ def _pairs(
     block: int | None,
 ) -> list[Pairs]:
     """The outputs for all pairs of two batches, as covariances on the diagonals held."""
-    first = image_maps(plan, batches[0], owns[0])
-    second = first if plan.symmetric and same is None else image_maps(plan, batches[1], owns[1])
+    maps = image_maps(plan, _together(plan, batches), owns[0].joined(owns[1]))
     pairing = Pairing(
-        jax.tree.map(lambda a: a[..., :, None], first),
-        jax.tree.map(lambda a: a[..., None, :], second),
+        jax.tree.map(lambda a: a[..., : counts[0], None], maps),
+        jax.tree.map(lambda a: a[..., None, counts[0] :], maps),
         counts,
         block,
         same,

@@ -49,9 +49,21 @@ class Own:
         matrices = jax.tree.map(lambda a: take(a, 0), self.matrices)
         return Own(by_last[0], by_last[1], matrices, by_last[2])
 
+    def joined(self, other: "Own") -> "Own":
+        """These of two batches, without what only outputs need."""
 
-def own_kernels(plan: Plan, inputs: dict[int, Input], side: int, count: int) -> Own:
-    """The kernels of `count` images with themselves, where they are needed."""
+        def join(axis: int) -> Any:
+            return lambda a, b: jnp.concatenate([a, b], axis)
+
+        by_last = jax.tree.map(join(-1), (self.rows, self.variances), (other.rows, other.variances))
+        return Own(*by_last, jax.tree.map(join(0), self.matrices, other.matrices), {})
+
+
+def own_kernels(plan: Plan, inputs: dict[int, Input], count: int) -> Own:
+    """The kernels of `count` images with themselves, where they are needed.
+
+    Of an input that is a kernel, its `cov1` holds those of all images.
+    """
     plan = plan.of_images()
     own = Own({}, {}, {}, {})
     maps: Maps = {}
@@ -71,15 +83,14 @@ def own_kernels(plan: Plan, inputs: dict[int, Input], side: int, count: int) -> 
             own.rows[index] = mixed_rows(plan, index, pairing, own.rows)
         kernel = inputs.get(index)
         if isinstance(kernel, Kernel):
-            cov = kernel.cov1 if side == 0 else kernel.cov2
-            _keep_covariance(own, plan, index, cov, side)
+            _keep_covariance(own, plan, index, kernel.cov1)
         elif isinstance(operation, Custom):
             (below,) = node.inputs
             given = plan.held[below].cross.all()
             rows = covariance_rows(plan, below, given, pairing, own.rows)
             own.matrices[index] = to_matrix(rows.moment, given)
             cov = operation.of_images(own.matrices[index], plan.nodes[below].signal)
-            _keep_covariance(own, plan, index, cov, side)
+            _keep_covariance(own, plan, index, cov)
         maps[index] = node_maps(plan, index, inputs, maps, own)
         _keep_output(own, plan, index, maps, count)
     return own
@@ -93,13 +104,13 @@ def _keep_output(own: Own, plan: Plan, index: int, maps: Maps, count: int) -> No
         own.outputs[index] = covariance_rows(plan, index, rows, pairing, own.rows).moment
 
 
-def _keep_covariance(own: Own, plan: Plan, index: int, cov: Array | None, side: int) -> None:
+def _keep_covariance(own: Own, plan: Plan, index: int, cov: Array | None) -> None:
     """Note the covariance of images with themselves, `[image, p1, q1, ...]`, of a full kernel."""
     held = plan.held[index]
     if held.in_distances:
-        own.variances[index] = rows_of_matrix(cov, f"cov{side + 1}", held.cross.zero())[0]
+        own.variances[index] = rows_of_matrix(cov, "cov1", held.cross.zero())[0]
     if held.own is not None:
-        rows = rows_of_matrix(cov, f"cov{side + 1}", held.own)
+        rows = rows_of_matrix(cov, "cov1", held.own)
         if held.in_distances:
             var = own.variances[index]
             rows = distances(rows, held.own, var, var)

@@ -73,8 +73,6 @@ class Operation:
     gives_distance = False
     #: Whether the inputs must be distances, with their variances.
     needs_distance = False
-    #: Whether the output has the input's axes, and its periods up to `period_ratio`.
-    keeps_axes = True
     #: Whether the kernels of images with themselves are needed on all diagonals.
     needs_self = False
     #: Whether those kernels are needed for the variances of the output (pools).
@@ -86,6 +84,11 @@ class Operation:
         `source` names this operation uniquely in its network.
         """
         raise NotImplementedError
+
+    @property
+    def keeps_periods(self) -> bool:
+        """Whether the output has the input's axes, with their periods up to `period_ratio`."""
+        return True
 
     def period_ratio(self, signal: Signal, axis: int) -> tuple[Fraction, int | None]:
         """Output period over input period along an axis, and the input period if it is fixed."""

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from ntkjax._kernel.graph import Graph, Node
 from ntkjax._kernel.operations.mixing import Reperiod
+from ntkjax._kernel.window import Window
 
 Ratios = tuple[Fraction, ...]
 
@@ -47,6 +48,10 @@ class _Group:
         return None if group.bases() is None else group
 
 
+def _reperiod(node: Node) -> Reperiod:
+    return Reperiod((Window(1),) * len(node.signal.sizes))
+
+
 class _Assigner:
     """Walks the graph in order, copying it with changes of period where needed."""
 
@@ -71,7 +76,7 @@ class _Assigner:
     def cut(self, index: int) -> int:
         """A change of period on top of a node."""
         node = self.graph.nodes[index]
-        return self.fresh(Node(Reperiod(), (index,), node.signal, node.place))
+        return self.fresh(Node(_reperiod(node), (index,), node.signal, node.place))
 
     def follow(self, node: Node) -> int:
         """A node whose periods follow those of its only or first input."""
@@ -112,7 +117,7 @@ class _Assigner:
                 self.member = [(a, rescale(r)) if g == b else (g, r) for g, r in self.member]
                 return other
         node = self.graph.nodes[other]
-        changed = Node(Reperiod(), (other,), node.signal, node.place)
+        changed = Node(_reperiod(node), (other,), node.signal, node.place)
         return self.append(changed, a, goal)
 
 
@@ -127,7 +132,7 @@ def assign_periods(graph: Graph) -> tuple[Graph, list[tuple[int, ...]], list[int
     index: list[int] = []
     for node in graph.nodes:
         node = dataclasses.replace(node, inputs=tuple(index[i] for i in node.inputs))
-        if node.operation is None or not node.operation.keeps_axes:
+        if node.operation is None or not node.operation.keeps_periods:
             index.append(assigner.fresh(node))
             continue
         others = tuple(assigner.aligned(node.inputs[0], i) for i in node.inputs[1:])

@@ -19,7 +19,7 @@ class Custom(Operation):
 
     kernel_fn: Callable[[Kernel], Kernel] = static()
 
-    keeps_axes = False
+    keeps_periods = False
     needs_self = True
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:

@@ -22,7 +22,7 @@ class Trace(RowOperation):
     batch_axis: int = static()
     batch_axis_out: int = static()
 
-    keeps_axes = False
+    keeps_periods = False
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals

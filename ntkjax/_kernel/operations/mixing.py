@@ -14,6 +14,9 @@ e[P] = M[D of an image with itself][P, P] / 2,
 
 import dataclasses
 import functools
+import itertools
+import operator
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from ntkjax._kernel.boundary import materialized
 from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along
 from ntkjax._kernel.operation import MixingOperation, operation, static
 from ntkjax._kernel.signal import Signal
@@ -44,17 +48,31 @@ class Band:
 class BandedMap(MixingOperation):
     """Base of operations given by a window and a band of weights for each axis."""
 
-    def windows_for(self, below: Diagonals, here: Diagonals) -> tuple[Window, ...]:
-        """The windows that find the positions of the taps."""
-        raise NotImplementedError
-
-    def contributions(self, axis: int, below: Diagonals, here: Diagonals, row: int) -> dict:
-        """{input row: weights (tap, period)} that make up the output row `row` along an axis."""
-        raise NotImplementedError
+    windows: tuple[Window, ...]
 
     def tap_weights(self, axis: int, below: Diagonals, here: Diagonals) -> np.ndarray:
         """a_Pi: weights of single positions, zero outside the image: (tap, period)."""
         raise NotImplementedError
+
+    def contributions(self, axis: int, below: Diagonals, here: Diagonals, row: int) -> dict:
+        """{input row: weights (tap, period)} that make up the output row `row` along an axis.
+
+        Where the period of the input divides stride * (period of the output), a pair of taps reads
+        one input row; else another one beyond the place where the partner starts anew.
+        """
+        window, own = self.windows[axis], self.tap_weights(axis, below, here)
+        position = np.arange(here.periods[axis])
+        partner = (position + row) % here.periods[axis]
+        result: dict[int, np.ndarray] = {}
+        for i, j in itertools.product(range(window.taps), repeat=2):
+            step = window.stride * (partner - position) + window.dilation * (j - i)
+            source = step % below.periods[axis]
+            product = own[i] * own[j][partner]
+            for e in np.unique(source[product != 0]):
+                weights = result.setdefault(int(e), np.zeros_like(own))
+                weights[i] += np.where(source == e, product, 0.0)
+        # A row of dead places still is a sum, of nothing.
+        return result or {0: np.zeros_like(own)}
 
     def demand(self, wanted: Diagonals, given: Diagonals) -> Rows:
         return tuple(
@@ -69,18 +87,19 @@ class BandedMap(MixingOperation):
 
     def band(self, axis: int, below: Diagonals, here: Diagonals) -> Band:
         """The table of an axis, over the input rows that the output rows demand."""
-        table: dict[int, list] = {}
+        table: dict[int, dict[int, np.ndarray]] = {}
         for index, row in enumerate(here.rows[axis]):
             for e, weights in self.contributions(axis, below, here, row).items():
-                table.setdefault(e, []).append((index, weights))
-        period = below.periods[axis]
+                table.setdefault(e, {})[index] = weights
+        period, taps = below.periods[axis], self.windows[axis].taps
         width = max(map(len, table.values()))
-        taps = self.windows_for(below, here)[axis].taps
         rows = np.zeros((period, width), int)
         weights = np.zeros((period, width, taps, here.periods[axis]))
         for e, entries in table.items():
-            for place, (index, weight) in enumerate(entries):
-                rows[e, place], weights[e, place] = index, weight
+            # Places left over add nothing, to rows which no other place of e adds to.
+            others = [index for index in range(len(here.rows[axis])) if index not in entries]
+            rows[e] = [*entries, *others[: width - len(entries)]]
+            weights[e, : len(entries)] = list(entries.values())
         return Band(rows, weights)
 
     def start(self, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
@@ -95,38 +114,60 @@ class BandedMap(MixingOperation):
         below: Diagonals,
         here: Diagonals,
     ) -> Array:
-        windows = self.windows_for(below, here)
         bands = [self.band(axis, below, here) for axis in range(below.ndim)]
+        rows = [jnp.asarray(band.rows)[d] for band, d in zip(bands, shift, strict=True)]
+        weights = [
+            jnp.asarray(band.weights, row.dtype)[d] for band, d in zip(bands, shift, strict=True)
+        ]
+        parts = list(itertools.product(*(range(len(places)) for places in rows)))
+        places = [
+            (*(rows[axis][k] for axis, k in enumerate(part)), *(0,) * below.ndim, *lanes)
+            for part in parts
+        ]
+        shape = (*(1,) * below.ndim, *here.periods, *row.shape[below.ndim :])
+        held = [lax.dynamic_slice(total, place, shape) for place in places]
 
-        def along_axes(total: Array, entries: Array, axis: int, place: tuple) -> Array:
-            if axis == below.ndim:
-                at = (*place, *(0,) * below.ndim, *lanes)
-                update = entries.reshape((1,) * len(place) + entries.shape)
-                held = lax.dynamic_slice(total, at, update.shape)
-                return lax.dynamic_update_slice(total, held + update, at)
-            rows = jnp.asarray(bands[axis].rows)[shift[axis]]
-            weights = jnp.asarray(bands[axis].weights, entries.dtype)[shift[axis]]
-            for part in range(rows.shape[0]):
-                summed = _slide_sum(entries, axis, windows[axis], below, here, weights[part])
-                total = along_axes(total, summed, axis + 1, (*place, rows[part]))
-            return total
+        def added(operands: Any) -> list[Array]:
+            held, row, weights = operands
+            return [
+                old + self._summed(row, [w[k] for w, k in zip(weights, part, strict=True)],
+                                   below, here).reshape(shape)
+                for old, part in zip(held, parts, strict=True)
+            ]  # fmt: skip
 
-        return along_axes(total, row, 0, ())
+        # All is read before any is written, so that XLA writes in place.
+        for new, place in zip(materialized(added, (held, row, weights), held), places, strict=True):
+            total = lax.dynamic_update_slice(total, new, place)
+        return total
+
+    def _summed(
+        self, row: Array, weights: Sequence[Array], below: Diagonals, here: Diagonals
+    ) -> Array:
+        """Weighted sum over taps of the entries at their positions, axis by axis."""
+        for axis, (window, of_taps) in enumerate(zip(self.windows, weights, strict=True)):
+            size, period = below.sizes[axis], here.periods[axis]
+            slides = (window.slide(row, axis, tap, size, period) for tap in range(window.taps))
+            terms = (s * along(w, s.ndim, axis) for s, w in zip(slides, of_taps, strict=True))
+            row = functools.reduce(operator.add, terms)
+        return row
 
     def halo(self, below: Diagonals, here: Diagonals) -> Halo:
-        axes = zip(
-            self.windows_for(below, here), below.sizes, below.periods, here.periods, strict=True
-        )
+        axes = zip(self.windows, below.sizes, below.periods, here.periods, strict=True)
         return tuple(window.halo(*axis) for window, *axis in axes)
+
+    @property
+    def is_ring(self) -> bool:
+        return any(window.is_circular for window in self.windows)
 
     def positions(self, image_map: Array, below: Diagonals, here: Diagonals) -> Array:
         for axis, (low, high) in enumerate(self.halo(below, here)):
             period = below.periods[axis]
             image_map = ring(image_map, axis, -low % period, period + low + high)
-        for axis, window in enumerate(self.windows_for(below, here)):
-            weights = jnp.asarray(self.tap_weights(axis, below, here), image_map.dtype)
-            image_map = _slide_sum(image_map, axis, window, below, here, weights)
-        return image_map
+        weights = [
+            jnp.asarray(self.tap_weights(axis, below, here), image_map.dtype)
+            for axis in range(below.ndim)
+        ]
+        return self._summed(image_map, weights, below, here)
 
     def mass(self, below: Diagonals, here: Diagonals) -> np.ndarray:
         """A_P, the sum of the weights of each output position."""
@@ -135,18 +176,6 @@ class BandedMap(MixingOperation):
             for axis in range(below.ndim)
         )
         return functools.reduce(np.multiply, sums, np.ones((1,) * below.ndim))
-
-
-def _slide_sum(
-    array: Array, axis: int, window: Window, below: Diagonals, here: Diagonals, weights: Array
-) -> Array:
-    """Weighted sum over taps of the entries at their positions."""
-    size, period = below.sizes[axis], here.periods[axis]
-    total: Any = 0.0
-    for tap in range(window.taps):
-        entries = window.slide(array, axis, tap, size, period)
-        total = total + entries * along(weights[tap], entries.ndim, axis)
-    return total
 
 
 @operation
@@ -163,15 +192,12 @@ class WindowPool(BandedMap):
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         return infer_windows(self.windows, signals[0])
 
+    @property
+    def keeps_periods(self) -> bool:
+        return self.is_ring
+
     def period_ratio(self, signal: Signal, axis: int) -> tuple[Fraction, int | None]:
         return self.windows[axis].period_ratio(signal.sizes[axis])
-
-    @property
-    def is_ring(self) -> bool:
-        return any(window.is_circular for window in self.windows)
-
-    def windows_for(self, below: Diagonals, here: Diagonals) -> tuple[Window, ...]:
-        return self.windows
 
     def tap_weights(self, axis: int, below: Diagonals, here: Diagonals) -> np.ndarray:
         window, size = self.windows[axis], below.sizes[axis]
@@ -182,41 +208,22 @@ class WindowPool(BandedMap):
             return inside / window.taps
         return inside / np.maximum(inside.sum(0), 1)
 
-    def contributions(self, axis: int, below: Diagonals, here: Diagonals, row: int) -> dict:
-        window, own = self.windows[axis], self.tap_weights(axis, below, here)
-        partner = np.roll(own, -row, axis=1)
-        result: dict[int, np.ndarray] = {}
-        for i in range(window.taps):
-            for j in range(window.taps):
-                e = window.source_row(row, below.periods[axis], j - i)
-                weights = result.setdefault(e % below.periods[axis], np.zeros_like(own))
-                weights[i] += own[i] * partner[j]
-        return {e: weights for e, weights in result.items() if weights.any()} or result
-
 
 @operation
 class Reperiod(BandedMap):
-    """The same kernel on diagonals of another period.
+    """The same kernel on diagonals of another period: a pool of single positions.
 
     Branches whose strides disagree, or a ring after an unpadded convolution, want their rows cut
-    differently; the values stay the same, since K[p, q] lies on row (q - p) mod T for every T.
+    differently.
     """
+
+    windows: tuple[Window, ...] = static()
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         return signals[0]
 
-    def windows_for(self, below: Diagonals, here: Diagonals) -> tuple[Window, ...]:
-        return (Window(1),) * below.ndim
-
     def tap_weights(self, axis: int, below: Diagonals, here: Diagonals) -> np.ndarray:
         return (np.arange(here.periods[axis]) < here.sizes[axis]).astype(float)[None]
-
-    def contributions(self, axis: int, below: Diagonals, here: Diagonals, row: int) -> dict:
-        live = here.live(axis, row)
-        position = np.arange(here.periods[axis])
-        step = (position + row) % here.periods[axis] - position
-        source = step % below.periods[axis]
-        return {int(e): (live & (source == e)).astype(float)[None] for e in set(source[live])}
 
 
 @operation
@@ -225,7 +232,7 @@ class GlobalPool(MixingOperation):
 
     mean: bool = static()
 
-    keeps_axes = False
+    keeps_periods = False
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals
