@@ -17,8 +17,10 @@ def materialized(fn: Callable[..., Any], operands: Any, like: Any) -> Any:
     """`fn(operands)`, made once and stored; `like` has the shapes and dtypes of its result."""
     if jax.default_backend() != "cpu":
         return lax.optimization_barrier(fn(operands))
-    witness = next(a for a in jax.tree.leaves(operands) if jnp.issubdtype(a.dtype, jnp.floating))
-    value = witness[(0,) * witness.ndim]
+    floats = [a for a in jax.tree.leaves(operands) if jnp.issubdtype(a.dtype, jnp.floating)]
+    if not floats:
+        return fn(operands)  # of constants alone
+    value = floats[0][(0,) * floats[0].ndim]
 
     def undefined(operands: Any) -> Any:
         del operands

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ntkjax._kernel.boundary import materialized
 from ntkjax._kernel.diagonals import Diagonals, Shift
 from ntkjax._kernel.operation import MixingOperation
 from ntkjax._kernel.plan import Plan
@@ -75,8 +76,14 @@ def each_row(
     def one(total: Pairs, shift: Shift) -> Pairs:
         segment = Segment.below(plan, target, shift)
         masks = segment.masks()
-        first = segment.contributions(_only(segment, pairing.first), sides[0])
-        second = segment.contributions(_only(segment, pairing.second), sides[1])
+
+        def contributions(maps: Any) -> Any:
+            return [segment.contributions(m, side) for m, side in zip(maps, sides, strict=True)]
+
+        of_nodes = [_only(segment, maps) for maps in (pairing.first, pairing.second)]
+        like = jax.eval_shape(contributions, of_nodes)
+        # Else XLA would make them anew for every pair.
+        first, second = materialized(contributions, of_nodes, like)
         variances = None
         if not as_held and plan.held[target].in_distances:
             variances = tuple(
