@@ -48,6 +48,8 @@ class ErrorFunction:
     slope: Scalar
     offset: Scalar
 
+    is_nonnegative = False
+
     def variance(self, var: Array) -> Array:
         """a^2 2/pi arcsin(2 v / (1 + 2 v)) + c^2."""
         return self.amplitude**2 * self.point(var).energy + self.offset**2
@@ -69,8 +71,11 @@ class ErrorFunction:
             2 / np.pi * angle,
         )
 
-    def pair(self, first: _Point, second: _Point, distance: Array) -> DualPair:
+    def pair(
+        self, first: _Point, second: _Point, distance: Array, *, acute: bool = False
+    ) -> DualPair:
         """The expectations of a pair."""
+        del acute
         given = 0.5 * (first.given + second.given - distance)
         distance = distance * self.slope**2
         product = first.std * second.std

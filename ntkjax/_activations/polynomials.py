@@ -6,7 +6,7 @@ function,
     theta = sqrt(delta) A(delta),    sin(theta) - theta cos(theta) = delta^(3/2) G(delta),
 
 so that a polynomial for A and G on [0, 1] gives them to full relative precision, at a fraction of
-the price of arccos. Obtuse angles are replaced by their supplement, of delta(pi - theta) = 2 - delta.
+the price of arccos. Obtuse angles are replaced by their supplement, whose delta is 2 - delta.
 """
 
 import functools
@@ -82,29 +82,51 @@ def _kept_jvp(primals: tuple[Array], tangents: tuple[Array]) -> Any:
     return (acute, root), (change, slope * change)
 
 
+@jax.custom_jvp
+def _kept_acute(delta: Array) -> tuple[Array, Array]:
+    """The same for delta in [0, 1]: itself, and its square root."""
+    root = jnp.sqrt(delta)
+    return root * root, root
+
+
+@_kept_acute.defjvp
+def _kept_acute_jvp(primals: tuple[Array], tangents: tuple[Array]) -> Any:
+    delta, root = _kept_acute(*primals)
+    slope = jnp.where(root > 0, 0.5 / jnp.where(root > 0, root, 1.0), 0.0)
+    return (delta, root), (tangents[0], slope * tangents[0])
+
+
 class Angle(NamedTuple):
     """The angle between two points, or its supplement where that is obtuse.
 
     Opposite points are as well resolved as equal ones.
     """
 
-    is_obtuse: Array
+    is_obtuse: Array | None  # None where no angle is
     delta: Array  # 1 - cos(theta), in [0, 1]
     theta: Array
     gap: Array  # sin(theta) - theta cos(theta)
 
     @classmethod
-    def of(cls, delta: Array) -> "Angle":
-        """The angle whose 1 - cos is `delta`, in [0, 2]."""
-        delta, root = _kept(delta)
-        half = jnp.abs(root)
+    def of(cls, delta: Array, *, acute: bool = False) -> "Angle":
+        """The angle whose 1 - cos is `delta`, in [0, 2]; in [0, 1] where all are known acute."""
+        if acute:
+            delta, root = _kept_acute(jnp.minimum(delta, 1.0))
+            half, is_obtuse = root, None
+        else:
+            delta, root = _kept(delta)
+            half, is_obtuse = jnp.abs(root), jnp.signbit(root)
         theta = half * _horner(_coefficients(_angle_ratio, np.dtype(delta.dtype)), delta)
         gap = delta * half * _horner(_coefficients(_gap_ratio, np.dtype(delta.dtype)), delta)
-        return cls(jnp.signbit(root), delta, theta, gap)
+        return cls(is_obtuse, delta, theta, gap)
+
+    def choose(self, obtuse: Any, acute: Any) -> Any:
+        """One of two expressions, by the kind of angle."""
+        return acute if self.is_obtuse is None else jnp.where(self.is_obtuse, obtuse, acute)
 
 
 def small_arcsin(y: Array) -> Array:
     """Arcsin on [0, 1], to full relative precision near zero."""
     cosine = safe_sqrt((1 - y) * (1 + y))
     delta = y * y / (1 + cosine)
-    return jnp.where(y > 0, Angle.of(delta).theta, y)
+    return jnp.where(y > 0, Angle.of(delta, acute=True).theta, y)

@@ -10,7 +10,8 @@ kernels of Cho & Saul 2009, eq. 6-8, written for distances and for two slopes):
 where delta = 1 - cos(theta) = (D - (r1 - r2)^2) / (2 r1 r2). Of the supplement t = pi - theta of an
 obtuse angle, with its own delta and gap,
 
-    E (f(u) - f(v))^2 = (a^2 + b^2) / 2 (r1 - r2)^2 + r1 r2 ((a + b)^2 - 2 a b delta - (b - a)^2 / pi g)
+    E (f(u) - f(v))^2 = (a^2 + b^2) / 2 (r1 - r2)^2
+                        + r1 r2 ((a + b)^2 - 2 a b delta - (b - a)^2 / pi g)
     E f'(u) f'(v)    = a b + (b - a)^2 / (2 pi) t.
 """
 
@@ -21,7 +22,7 @@ import numpy as np
 from jax import Array
 
 from ntkjax._activations.polynomials import Angle
-from ntkjax._kernel.operation import operation
+from ntkjax._kernel.operation import operation, static
 from ntkjax._kernel.operations.pointwise import DualPair
 from ntkjax._kernel.roots import safe_sqrt
 
@@ -41,6 +42,7 @@ class Rectifier:
 
     negative_slope: Scalar
     positive_slope: Scalar
+    is_nonnegative: bool = static(default=False)
 
     def _mean_square(self) -> Scalar:
         return (self.negative_slope**2 + self.positive_slope**2) / 2
@@ -55,27 +57,21 @@ class Rectifier:
         positive = std > 0
         return _Point(std, jnp.where(positive, 1 / jnp.where(positive, std, 1.0), 0.0))
 
-    def pair(self, first: _Point, second: _Point, distance: Array) -> DualPair:
+    def pair(
+        self, first: _Point, second: _Point, distance: Array, *, acute: bool = False
+    ) -> DualPair:
         """The expectations of a pair; a point of no variance counts as orthogonal."""
-        product = first.std * second.std
-        gap2 = jnp.square(first.std - second.std)
-        scale = first.inverse * second.inverse
-        delta = jnp.clip(0.5 * (distance - gap2) * scale, 0.0, 2.0)
-        angle = Angle.of(jnp.where(scale > 0, delta, 1.0))
-        return self._of_angle(gap2, product, angle)
-
-    def _of_angle(self, gap2: Array, product: Array, angle: Angle) -> DualPair:
-        """The expectations, of (r1 - r2)^2, r1 r2 and theta or its supplement.
-
-        The distance is made of the angle again, so that what made the angle need not be made twice.
-        """
         a, b = self.negative_slope, self.positive_slope
-        kink = (b - a) ** 2 / np.pi
-        across = jnp.where(
-            angle.is_obtuse, (a + b) ** 2 - 2 * a * b * angle.delta, (a**2 + b**2) * angle.delta
+        product = first.std * second.std
+        across = jnp.square(first.std - second.std)
+        scale = first.inverse * second.inverse
+        delta = jnp.clip(0.5 * (distance - across) * scale, 0.0, 2.0)
+        angle = Angle.of(jnp.where(scale > 0, delta, 1.0), acute=acute)
+        kink, turn = (b - a) ** 2 / np.pi, (b - a) ** 2 / (2 * np.pi) * angle.theta
+        # The distance again, of the angle: what made the angle need not be made twice.
+        along = angle.choose((a + b) ** 2 - 2 * a * b * angle.delta, (a**2 + b**2) * angle.delta)
+        return DualPair(
+            distance=self._mean_square() * across + product * (along - kink * angle.gap),
+            slope=angle.choose(a * b + turn, self._mean_square() - turn),
+            covariance=product * angle.choose(angle.delta - 1, 1 - angle.delta),
         )
-        distance = self._mean_square() * gap2 + product * (across - kink * angle.gap)
-        turn = 0.5 * kink * angle.theta
-        slope = jnp.where(angle.is_obtuse, a * b + turn, self._mean_square() - turn)
-        cosine = jnp.where(angle.is_obtuse, angle.delta - 1, 1 - angle.delta)
-        return DualPair(distance, slope, product * cosine)

@@ -8,8 +8,8 @@ traced, and networks which differ in them alone share one compiled program.
 A `RowOperation` makes each output diagonal of one input diagonal. Its arithmetic is split by what
 it depends on, because the engine loops over diagonals and pairs of images: on one image alone
 (`variance`, `maps`), on one image and the diagonal (`image`), on the diagonal alone (`masks`), and
-on a pair (`pair`). A `MixingOperation` makes an output diagonal of many; the engine hands it one input
-diagonal at a time to add to its total.
+on a pair (`pair`). A `MixingOperation` makes an output diagonal of many; the engine hands it one
+input diagonal at a time to add to its total.
 """
 
 import dataclasses
@@ -170,9 +170,14 @@ class MixingOperation(Operation):
 
     needs_energy = True
 
-    def start(self, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of the total over the output rows: [row, position per axis ..., *lanes]."""
+    def start(self, below: Diagonals, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the total, of which `finish` makes [row, position per axis ..., *lanes]."""
         raise NotImplementedError
+
+    def finish(self, total: Array, below: Diagonals) -> Array:
+        """The output rows, of the total over all input rows."""
+        del below
+        return total
 
     def add(
         self,

@@ -70,8 +70,12 @@ def each_row(
         halo = operation.halo(plan.held[target].cross, plan.held[consumer].cross)
     sides = FIRST, SECOND
     if len(shifts) > 1:
-        pairing = dataclasses.replace(pairing, second=_unrolled(plan, pairing.second))
-        sides = FIRST, Side(is_second=True, is_unrolled=True)
+        pairing = dataclasses.replace(
+            pairing,
+            first=_unrolled(plan, pairing.first),
+            second=_unrolled(plan, pairing.second),
+        )
+        sides = Side(is_second=False, is_unrolled=True), Side(is_second=True, is_unrolled=True)
 
     def one(total: Pairs, shift: Shift) -> Pairs:
         segment = Segment.below(plan, target, shift)
@@ -152,7 +156,7 @@ def _unrolled(plan: Plan, maps: Maps) -> Maps:
     def around(maps: Any, grid: Diagonals, halo: Halo, lead: int = 0) -> Any:
         def one(image_map: Array) -> Array:
             for axis, (period, (low, high)) in enumerate(zip(grid.periods, halo, strict=True)):
-                image_map = ring(image_map, lead + axis, 0, 2 * period + low + high)
+                image_map = ring(image_map, 0, 2 * period + low + high, lead + axis)
             return image_map
 
         return jax.tree.map(one, maps)
@@ -204,10 +208,11 @@ def mixed_rows(plan: Plan, target: int, pairing: Pairing, stores: Stores) -> Pai
 
         return jax.tree.map(add, total, row)
 
-    total = _zeros(operation.start(step.here, pairing.lanes), pairing, plan.request.ntk)
+    total = _zeros(operation.start(step.below, step.here, pairing.lanes), pairing, plan.request.ntk)
     rows = plan.given_rows(target, step.here)
     total = each_row(plan, below, rows, pairing, stores, total, sink, target)
-    return total.map(lambda a: a.reshape(step.here.count, *step.here.periods, *pairing.lanes))
+    shape = (step.here.count, *step.here.periods, *pairing.lanes)
+    return total.map(lambda a: operation.finish(a, step.below).reshape(shape))
 
 
 def _lanes_at(start: Any, pairing: Pairing) -> tuple[Any, ...]:

@@ -114,4 +114,4 @@ def _kind(plan: Plan, index: int) -> Any:
     channels = step.signal.channels if operation.reads_channels else None
     forms = tuple(plan.form(j) for j in (*node.inputs, index))
     inputs = tuple(index - j for j in node.inputs)
-    return structure, types, inputs, forms, channels
+    return structure, types, inputs, forms, channels, step.signal.is_nonnegative

@@ -174,11 +174,11 @@ class Segment:
         return sorted(found)
 
     def _is_kept(self, i: int) -> bool:
-        """Whether a node is stored: where it has several consumers, or a window reads it."""
+        """Whether a node is stored: for several consumers, a window that reads it, or a loop."""
         held = self.plan.held[i]
         consumers = [c for c in self.plan.consumers[i] if c in self.rows]
         windowed = held.halo != NO_HALO * held.cross.ndim
-        return i == self.target or windowed or len(consumers) != 1
+        return i == self.target or windowed or len(consumers) != 1 or consumers[0] in self.runs
 
     def _make(
         self,
@@ -267,7 +267,7 @@ class Segment:
             if held.is_ring:
                 for axis, (low, high) in enumerate(held.halo):
                     period = held.cross.periods[axis]
-                    array = ring(array, axis, -low % period, period + low + high)
+                    array = ring(array, -low % period, period + low + high, axis)
                 return array
             wide = [*held.halo, *[(0, 0)] * (array.ndim - len(held.halo))]
             return jnp.pad(array, wide) if any(map(any, held.halo)) else array

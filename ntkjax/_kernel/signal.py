@@ -23,6 +23,8 @@ class Signal:
         identically distributed channels, which a nonlinearity needs of its input.
       sources: names of the random weights in which the activations are linear. Branches may be
         added only when they share none: otherwise their cross-covariance does not vanish.
+      is_nonnegative: whether no covariance of theirs is negative, as after a ReLU: weights, biases
+        and means over positions keep that.
     """
 
     shape1: Shape
@@ -31,6 +33,7 @@ class Signal:
     channel_axis: int
     is_gaussian: bool = False
     sources: frozenset[str] = frozenset()
+    is_nonnegative: bool = False
 
     @property
     def spatial_axes(self) -> tuple[int, ...]:

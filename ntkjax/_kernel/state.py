@@ -79,19 +79,15 @@ class Side:
 
         def one(image_map: Array) -> Array:
             for axis, (period, d, (low, high)) in enumerate(zip(periods, shift, halo, strict=True)):
-                length = period + low + high
-                if self.is_unrolled:
-                    start = (d - low) % period
-                    image_map = lax.dynamic_slice_in_dim(image_map, start, length, axis)
-                else:
-                    start = ((d if self.is_second else 0) - low) % period
-                    image_map = ring(image_map, axis, start, length)
+                start = ((d if self.is_second else 0) - low) % period
+                cut = lax.dynamic_slice_in_dim if self.is_unrolled else ring
+                image_map = cut(image_map, start, period + low + high, axis)
             return image_map
 
         return jax.tree.map(one, maps)
 
 
-def ring(image_map: Array, axis: int, start: int, length: int) -> Array:
+def ring(image_map: Array, start: int, length: int, axis: int) -> Array:
     """`length` entries from `start` on, along an axis whose first entry follows its last."""
     period = image_map.shape[axis]
     if start + length > period:

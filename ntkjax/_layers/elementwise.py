@@ -58,7 +58,7 @@ def Relu(do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
       >>> float(kernel_fn(jnp.ones((1, 4)), get="nngp")[0, 0])
       0.5
     """
-    return elementwise("Relu", "", Rectifier(0.0, 1.0), jax.nn.relu)
+    return elementwise("Relu", "", Rectifier(0.0, 1.0, is_nonnegative=True), jax.nn.relu)
 
 
 def LeakyRelu(alpha: float, do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
@@ -157,7 +157,8 @@ def _rectifier(name: str, arguments: str, a: float | Array, b: float | Array) ->
         negative, positive = jnp.asarray(a, x.dtype), jnp.asarray(b, x.dtype)
         return negative * jnp.minimum(x, 0) + positive * jnp.maximum(x, 0)
 
-    return elementwise(name, arguments, Rectifier(a, b), fn)
+    is_nonnegative = isinstance(a, float) and isinstance(b, float) and a <= 0 <= b
+    return elementwise(name, arguments, Rectifier(a, b, is_nonnegative), fn)
 
 
 def Erf(a: float = 1.0, b: float = 1.0, c: float = 0.0, do_backprop: bool = False) -> Layer:

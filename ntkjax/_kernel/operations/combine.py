@@ -33,7 +33,10 @@ class Sum(RowOperation):
             _check_independent(signals)
         sources = frozenset(name for s in signals for name in s.sources)
         gaussian = all(s.is_gaussian for s in signals)
-        return dataclasses.replace(first, is_gaussian=gaussian, sources=sources)
+        nonnegative = all(s.is_nonnegative for s in signals)
+        return dataclasses.replace(
+            first, is_gaussian=gaussian, sources=sources, is_nonnegative=nonnegative
+        )
 
     def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
         return functools.reduce(operator.add, variances)

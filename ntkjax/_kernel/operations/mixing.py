@@ -102,7 +102,7 @@ class BandedMap(MixingOperation):
             weights[e, : len(entries)] = list(entries.values())
         return Band(rows, weights)
 
-    def start(self, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
+    def start(self, below: Diagonals, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
         return (*map(len, here.rows), *here.periods, *lanes)
 
     def add(
@@ -162,7 +162,7 @@ class BandedMap(MixingOperation):
     def positions(self, image_map: Array, below: Diagonals, here: Diagonals) -> Array:
         for axis, (low, high) in enumerate(self.halo(below, here)):
             period = below.periods[axis]
-            image_map = ring(image_map, axis, -low % period, period + low + high)
+            image_map = ring(image_map, -low % period, period + low + high, axis)
         weights = [
             jnp.asarray(self.tap_weights(axis, below, here), image_map.dtype)
             for axis in range(below.ndim)
@@ -245,8 +245,8 @@ class GlobalPool(MixingOperation):
     def _divisor(self, below: Diagonals) -> int:
         return int(np.prod(below.sizes)) if self.mean else 1
 
-    def start(self, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
-        return lanes
+    def start(self, below: Diagonals, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
+        return (*below.periods, *lanes)
 
     def add(
         self,
@@ -262,9 +262,16 @@ class GlobalPool(MixingOperation):
                 live = np.stack([below.live(axis, d) for d in range(period)])
                 mask = jnp.asarray(live, row.dtype)[shift[axis]]
                 row = row * along(mask, row.ndim, axis)
-        mean = jnp.sum(row, axis=tuple(range(below.ndim))) / self._divisor(below) ** 2
-        held = lax.dynamic_slice(total, lanes, mean.shape)
-        return lax.dynamic_update_slice(total, held + mean, lanes)
+        if row.shape == total.shape:
+            return total + row
+        place = (*(0,) * below.ndim, *lanes)
+        held = lax.dynamic_slice(total, place, row.shape)
+        new = materialized(lambda parts: parts[0] + parts[1], (held, row), row)
+        return lax.dynamic_update_slice(total, new, place)
+
+    def finish(self, total: Array, below: Diagonals) -> Array:
+        # Positions last of all: XLA is slow to sum over them, and here it does so once.
+        return jnp.sum(total, axis=tuple(range(below.ndim))) / self._divisor(below) ** 2
 
     def positions(self, image_map: Array, below: Diagonals, here: Diagonals) -> Array:
         axes = tuple(range(below.ndim))

@@ -19,7 +19,13 @@ from ntkjax._kernel.state import Pairs
 
 
 class Activation(Protocol):
-    """The dual of a scalar function f, pointwise; knows nothing of layouts or batches."""
+    """The dual of a scalar function f, pointwise; knows nothing of layouts or batches.
+
+    `is_nonnegative` says whether f is, so that its outputs have no negative covariance.
+    """
+
+    @property
+    def is_nonnegative(self) -> bool: ...
 
     def variance(self, var: Array) -> Array:
         """E f(u)^2 for u of variance `var`."""
@@ -29,8 +35,11 @@ class Activation(Protocol):
         """Whatever `pair` needs of a point of variance `var`, as a tuple of arrays."""
         ...
 
-    def pair(self, first: Any, second: Any, distance: Array) -> "DualPair":
-        """The expectations over a pair with E (u - v)^2 = `distance`."""
+    def pair(self, first: Any, second: Any, distance: Array, *, acute: bool = False) -> "DualPair":
+        """The expectations over a pair with E (u - v)^2 = `distance`.
+
+        `acute` says that no covariance is negative.
+        """
         ...
 
 
@@ -58,7 +67,9 @@ class Dual(RowOperation):
                 "its input is not Gaussian, and the kernel of a nonlinearity is known for Gaussian "
                 "inputs only; insert a Dense or Conv before it."
             )
-        return dataclasses.replace(signal, is_gaussian=False)
+        return dataclasses.replace(
+            signal, is_gaussian=False, is_nonnegative=self.activation.is_nonnegative
+        )
 
     def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
         return self.activation.variance(variances[0])
@@ -77,7 +88,8 @@ class Dual(RowOperation):
         self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
     ) -> Pairs:
         (given,) = pairs
-        dual = self.activation.pair(first, second, given.moment)
+        acute = step.signal.is_nonnegative
+        dual = self.activation.pair(first, second, given.moment, acute=acute)
         if given.ntk is None:
             return Pairs(dual.distance)
         ntk = given.ntk + dual.covariance if step.given_excess else given.ntk

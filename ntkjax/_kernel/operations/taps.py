@@ -71,7 +71,7 @@ class TapSum(RowOperation):
         (var,) = variances
         for axis, (low, high) in enumerate(self.halo(step.below, step.here)):
             period = step.below.periods[axis]
-            var = ring(var, axis, -low % period, period + low + high)
+            var = ring(var, -low % period, period + low + high, axis)
         masks = [
             [None if own.all() else own for own in window.inside(size, period)]
             for window, size, period in zip(
