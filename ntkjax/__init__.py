@@ -8,6 +8,7 @@ from ntkjax._finite import (
     empirical_ntk_fn,
 )
 from ntkjax._inference.kernel_regression import ntk_predict
+from ntkjax._kernel.config import config
 from ntkjax._kernel.kernel import Kernel
 from ntkjax._paper import compute_cntk, compute_ntk_relu
 
@@ -16,6 +17,7 @@ __all__ = [
     "NtkImplementation",
     "compute_cntk",
     "compute_ntk_relu",
+    "config",
     "empirical_kernel_fn",
     "empirical_nngp_fn",
     "empirical_ntk_fn",

@@ -1,5 +1,6 @@
 """Carry out a plan: single images first, then their pairs, tile by tile."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -16,29 +17,30 @@ from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.rows import Pairing, covariance_rows, mixed_rows
 from ntkjax._kernel.segment import Stores
 from ntkjax._kernel.state import Pairs
-from ntkjax._kernel.tiles import choose_tiling, over_tiles
+from ntkjax._kernel.tiles import Need, Tiling, choose_tiling, over_tiles
 
 Input = tuple[Array, Array | None] | Kernel
 
 
-def evaluate(plan: Plan, inputs: dict[int, Input]) -> list[Kernel]:
+@dataclasses.dataclass(frozen=True)
+class Resources:
+    """What a computation may take: bytes for a tile, and the devices that share the tiles."""
+
+    budget: int
+    devices: tuple[jax.Device, ...]
+
+
+def evaluate(plan: Plan, inputs: dict[int, Input], resources: Resources) -> list[Kernel]:
     """The kernels of the outputs. `inputs` maps each input node to its arrays or its kernel."""
-    signal = plan.nodes[0].signal
-    counts = signal.shape1[signal.batch_axis], signal.shape2[signal.batch_axis]
+    counts = plan.counts
     batches = [_of_side(inputs, 0), _of_side(inputs, 0 if plan.symmetric else 1)]
     owns = _own_kernels(plan, batches, counts)
-    whole = any(
-        not isinstance(n.operation, (RowOperation, MixingOperation))
-        for n in plan.nodes
-        if n.operation is not None
-    ) or any(isinstance(i, Kernel) for i in inputs.values())
-    dtype = jax.tree.leaves(inputs)[0].dtype
-    tiling = choose_tiling(*counts, *_sizes(plan), dtype.itemsize, plan.symmetric)
-    if whole:
+    if plan.is_streamed and not any(isinstance(i, Kernel) for i in inputs.values()):
+        itemsize = jax.tree.leaves(inputs)[0].dtype.itemsize
+        pieces = _tiled(plan, batches, owns, tiling_of(plan, itemsize, resources.budget), resources)
+    else:
         same = jnp.eye(counts[0], dtype=bool) if plan.symmetric else None
         pieces = _pairs(plan, batches, owns, inputs, counts, same, None)
-    else:
-        pieces = _tiled(plan, batches, owns, counts, tiling)
     return [
         _kernel(plan, index, piece, owns) for index, piece in zip(plan.outputs, pieces, strict=True)
     ]
@@ -81,15 +83,29 @@ def _own_kernels(plan: Plan, batches: list[dict[int, Any]], counts: tuple[int, i
     ]
 
 
-def _sizes(plan: Plan) -> tuple[int, int]:
-    """Most positions on one diagonal, and numbers that a pair of images needs at the same time."""
-    positions = max(math.prod(held.cross.periods) for held in plan.held)
-    stored = sum(
-        2 * math.prod(held.cross.periods) * held.cross.count
-        for index, (node, held) in enumerate(zip(plan.nodes, plan.held, strict=True))
-        if isinstance(node.operation, MixingOperation) or index in plan.outputs
-    )
-    return positions, stored + 4 * positions
+def tiling_of(plan: Plan, itemsize: int, budget: int) -> Tiling:
+    """The tiles in which a plan is carried out, for numbers of so many bytes."""
+    scalar = all(plan.held[index].cross.ndim == 0 for index in plan.outputs)
+    symmetric = plan.symmetric and scalar
+    return choose_tiling(*plan.counts, need_of(plan, itemsize), symmetric, budget)
+
+
+def need_of(plan: Plan, itemsize: int) -> Need:
+    """Memory that a plan takes for each pair and each image of a tile."""
+    places = [math.prod(held.cross.periods) for held in plan.held]
+    kernels = 1 + plan.request.ntk
+    pair, image = 6 * kernels * max(places), 0
+    for index, (node, held) in enumerate(zip(plan.nodes, plan.held, strict=True)):
+        operation = node.operation
+        if isinstance(operation, MixingOperation):
+            total = operation.start(plan.held[node.inputs[0]].cross, held.cross, ())
+            pair += kernels * math.prod(total)
+        if index in plan.outputs:
+            pair += kernels * places[index] * held.cross.count
+        # Maps of an image, once around and twice along every axis, and as pairs see them.
+        maps = 3 if isinstance(operation, RowOperation) and operation.needs_distance else 1
+        image += places[index] * maps * (2 + 2**held.cross.ndim)
+    return Need(max(places), itemsize * pair, itemsize * image)
 
 
 def _pairs(
@@ -166,8 +182,8 @@ def _tiled(
     plan: Plan,
     batches: list[dict[int, Any]],
     owns: list[Own],
-    counts: tuple[int, int],
-    tiling: Any,
+    tiling: Tiling,
+    resources: Resources,
 ) -> list[Pairs]:
     """The same as `_pairs`, tile by tile."""
 
@@ -195,8 +211,7 @@ def _tiled(
         )  # fmt: skip
         return [piece.map(lambda a: jnp.moveaxis(a, (-2, -1), (0, 1))) for piece in rows]
 
-    scalar = all(plan.held[index].cross.ndim == 0 for index in plan.outputs)
-    made = over_tiles(tiling, compute, lead(0), lead(1), plan.symmetric and scalar)
+    made = over_tiles(tiling, compute, lead(0), lead(1), resources.devices)
     return [piece.map(lambda a: jnp.moveaxis(a, (0, 1), (-2, -1))) for piece in made]
 
 

@@ -7,8 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ntkjax._kernel.evaluate import evaluate
+from ntkjax._kernel.config import config
+from ntkjax._kernel.evaluate import Resources, evaluate
+from ntkjax._kernel.forecast import Forecast, forecast
 from ntkjax._kernel.graph import Graph, Part, Value, build, map_value
 from ntkjax._kernel.inputs import as_floats
 from ntkjax._kernel.kernel import Kernel
@@ -66,14 +70,10 @@ class KernelFn:
         """
         _check_keywords(kwargs)
         names = _field_names(get)
-        request = Request(
-            ntk=names is None or "ntk" in names,
-            cov=names is None or bool({"cov1", "cov2"} & set(names)),
-            diagonal_spatial=bool(diagonal_spatial),
-        )
+        request = _request(names, diagonal_spatial)
         inputs, structure = _inputs(x1, x2)
         try:
-            kernels = _compiled(self.part, inputs, structure, request)
+            kernels = _on_devices(self.part, inputs, structure, request)
         except LayerError as error:
             # The engine's own frames would bury the message.
             raise LayerError(str(error)) from None
@@ -82,6 +82,54 @@ class KernelFn:
             map_value(lambda kernel: kernel, kernels, list),
             is_leaf=lambda item: isinstance(item, Kernel),
         )
+
+    def plan(
+        self,
+        shape1: Any,
+        shape2: Any = None,
+        get: str | tuple[str, ...] | None = None,
+        *,
+        diagonal_spatial: bool | None = None,
+        dtype: Any = None,
+    ) -> Forecast:
+        """What a call would do: resolutions, diagonals, tiles, bytes, operations, time.
+
+        Args:
+          shape1: shape of x1; a (nested) list of shapes for a network with several inputs.
+          shape2: shape of x2; None for x1 again.
+          get: as in a call.
+          diagonal_spatial: as in a call.
+          dtype: of the inputs; None for JAX's own floating-point type.
+
+        Returns:
+          A `Forecast`, which prints as a table; nothing is computed.
+
+        Raises:
+          ValueError: a layer cannot take its input, or the shapes are not what the network takes.
+        """
+        dtype = jnp.zeros((), dtype or float).dtype
+
+        def zeros(shape: Any) -> Any:
+            if shape is None or not shape:
+                return None
+            if isinstance(shape, (list, tuple)) and not isinstance(shape[0], int):
+                return [zeros(one) for one in shape]
+            return jax.ShapeDtypeStruct(tuple(shape), dtype)
+
+        names = _field_names(get)
+        inputs, structure = _inputs(zeros(shape1), zeros(shape2), _one_shape)
+        request = _request(names, diagonal_spatial)
+        plan, _ = network_plan(self.part, inputs, structure, request)
+        return forecast(plan, dtype.itemsize, _resources())
+
+
+def _request(names: tuple[str, ...] | None, diagonal_spatial: bool | None) -> Request:
+    """What is asked of the outputs, by the fields of a kernel."""
+    return Request(
+        ntk=names is None or "ntk" in names,
+        cov=names is None or bool({"cov1", "cov2"} & set(names)),
+        diagonal_spatial=bool(diagonal_spatial),
+    )
 
 
 def _check_keywords(kwargs: dict[str, Any]) -> None:
@@ -127,8 +175,9 @@ def _pick(kernel: Kernel, get: Any, names: tuple[str, ...] | None) -> Any:
     return values[0] if isinstance(get, str) else _tuple_type(names)(*values)
 
 
-def _inputs(x1: Any, x2: Any) -> tuple[list[Any], Value]:
+def _inputs(x1: Any, x2: Any, one_input: Any = None) -> tuple[list[Any], Value]:
     """Flatten nested inputs into a list of (x1, x2) or kernels, and the structure they had."""
+    one_input = one_input or _one_input
     flat: list[Any] = []
 
     def walk(a: Any, b: Any, name: str) -> Value:
@@ -147,7 +196,7 @@ def _inputs(x1: Any, x2: Any) -> tuple[list[Any], Value]:
                 f"kernel_fn: x2{name} is a list of {len(b)} inputs, but x1{name} is "
                 f"{_describe(a)}; pass both as lists or both as arrays."
             )
-        flat.append(_one_input(a, b, name))
+        flat.append(one_input(a, b, name))
         return len(flat) - 1
 
     structure = walk(x1, x2, "")
@@ -183,6 +232,17 @@ def _one_input(a: Any, b: Any, name: str) -> Any:
             "both need the same axes."
         )
     return first.astype(dtype), second.astype(dtype)
+
+
+def _one_shape(a: Any, b: Any, name: str) -> Any:
+    """One input of a plan: a pair of shapes."""
+    for side, shape in (("1", a), ("2", b)):
+        if (side == "1" and shape is None) or (shape is not None and len(shape.shape) < 2):
+            raise ValueError(
+                f"plan: shape{side}{name} is {None if shape is None else shape.shape}, expected at "
+                "least a batch and a channel axis, such as (64, 32, 32, 3)."
+            )
+    return a, b
 
 
 def _check_together(flat: list[Any]) -> None:
@@ -265,9 +325,31 @@ def network_plan(
     return make_plan(graph, nodes, request, _is_symmetric(items[0])), places
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _compiled(part: Part, items: list[Any], structure: Value, request: Request) -> Any:
+def _resources() -> Resources:
+    """What the settings allow now."""
+    return Resources(config.budget(), config.local_devices())
+
+
+def _on_devices(part: Part, items: list[Any], structure: Value, request: Request) -> Any:
+    """The kernels, on all devices where the caller has not begun a program of their own."""
+    resources = _resources()
+    arrays = jax.tree.leaves((part, items))
+    traced = any(isinstance(a, jax.core.Tracer) for a in arrays)
+    if traced or len(resources.devices) == 1:
+        alone = dataclasses.replace(resources, devices=resources.devices[:1])
+        return _compiled(part, items, structure, request, alone)
+    homes = [device for a in jax.tree.leaves(items) for device in a.devices()]
+    everywhere = NamedSharding(Mesh(np.array(resources.devices), ("tiles",)), PartitionSpec())
+    part, items = jax.device_put((part, items), everywhere)
+    kernels = _compiled(part, items, structure, request, resources)
+    return jax.device_put(kernels, homes[0])
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _compiled(
+    part: Part, items: list[Any], structure: Value, request: Request, resources: Resources
+) -> Any:
     """The kernels of all outputs: one program for each network, shapes and request."""
     plan, places = network_plan(part, items, structure, request)
-    kernels = evaluate(plan, dict(enumerate(items)))
+    kernels = evaluate(plan, dict(enumerate(items)), resources)
     return map_value(kernels.__getitem__, places)

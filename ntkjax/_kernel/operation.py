@@ -128,6 +128,11 @@ class RowOperation(Operation):
     """An operation which makes each output diagonal of one input diagonal."""
 
     @property
+    def work(self) -> int:
+        """Floating-point operations for each position of a pair, roughly, for each kernel."""
+        return 2
+
+    @property
     def keeps_rows(self) -> bool:
         """Whether that is the diagonal of the same displacement, and of the same geometry."""
         return True

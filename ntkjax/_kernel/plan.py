@@ -10,7 +10,7 @@ import functools
 
 from ntkjax._kernel.diagonals import Diagonals
 from ntkjax._kernel.graph import Graph, Node
-from ntkjax._kernel.operation import Step
+from ntkjax._kernel.operation import MixingOperation, RowOperation, Step
 from ntkjax._kernel.periods import assign_periods
 from ntkjax._kernel.state import NO_HALO, Halo
 
@@ -71,6 +71,18 @@ class Plan:
         for index in self.outputs:
             result[index].append(len(self.nodes))
         return result
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Numbers of first and of second images."""
+        signal = self.nodes[0].signal
+        return signal.shape1[signal.batch_axis], signal.shape2[signal.batch_axis]
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether it is made diagonal by diagonal, tile by tile: not for a user's own layers."""
+        operations = (node.operation for node in self.nodes)
+        return all(o is None or isinstance(o, (RowOperation, MixingOperation)) for o in operations)
 
     def form(self, index: int) -> tuple:
         """In which arrays the pairs of one diagonal come at a node."""

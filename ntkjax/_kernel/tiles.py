@@ -1,6 +1,7 @@
 """Tiles: blocks of images whose pairs are computed together, so that memory stays bounded."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,16 +9,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.sharding import Mesh, PartitionSpec
 
 #: Numbers in one array of a block of pairs on one diagonal: a few such arrays stay in the cache,
 #: and each operation on one is enough work to share among the cores.
 BLOCK = 2**18
-#: Second images taken at a time, where there are positions: the vector lanes of a block.
-LANES = 64
+#: Images on a side of a tile, where there are positions: the second ones are vector lanes.
+SIDE = 64
 #: The same where there are none.
-WIDE_LANES = 1024
-#: Bytes that the rows of one tile may take.
-TILE_BYTES = 2**27
+WIDE_SIDE = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+    """Memory and work of a plan.
+
+    Attributes:
+      positions: most positions on one diagonal.
+      pair: bytes kept for each pair of images.
+      image: bytes kept for each image.
+    """
+
+    positions: int
+    pair: int
+    image: int
+
+    def bytes(self, first: int, second: int) -> int:
+        """Of a tile of so many first and second images."""
+        return self.pair * first * second + self.image * (first + second)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,58 +51,91 @@ class Tiling:
     size1: int
     size2: int
     block: int
+    symmetric: bool
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """How many tiles there are along each side."""
+        return -(-self.count1 // self.size1), -(-self.count2 // self.size2)
+
+    @property
+    def tiles(self) -> list[tuple[int, int]]:
+        """The tiles to compute: of a symmetric matrix, each unordered pair once."""
+        rows, columns = self.grid
+        return [(i, j) for i in range(rows) for j in range(columns) if not self.symmetric or i <= j]
 
 
-def choose_tiling(
-    count1: int, count2: int, positions: int, numbers: int, itemsize: int, symmetric: bool
-) -> Tiling:
-    """A tiling for pairs that keep `numbers` numbers each, at most `positions` on one diagonal."""
-    lanes = LANES if positions > 1 else WIDE_LANES
-    size2 = min(count2, lanes)
-    fits = max(TILE_BYTES // (itemsize * numbers * size2), 1)
-    size1 = min(count1, fits)
+def choose_tiling(count1: int, count2: int, need: Need, symmetric: bool, budget: int) -> Tiling:
+    """The largest useful tiles within a budget of bytes."""
+    side = SIDE if need.positions > 1 else WIDE_SIDE
+    # Of a symmetric matrix, smaller tiles leave less of the other half to compute.
+    side = side // 2 if symmetric else side
+    size1, size2 = min(count1, side), min(count2, side)
+    if not symmetric and count2 > side:
+        size1 = min(count1, 4 * side)  # what belongs to second images serves more first ones
+    while need.bytes(size1, size2) > budget and size1 * size2 > 1:
+        if size1 >= size2 or symmetric:
+            size1 = -(-size1 // 2)
+        if size1 < size2 or symmetric:
+            size2 = -(-size2 // 2)
+    # As equal as can be, and whole blocks.
+    size1 = -(-count1 // -(-count1 // size1))
+    size2 = -(-count2 // -(-count2 // size2))
+    blocks = -(-size1 // max(BLOCK // (need.positions * size2), 1))
+    block = -(-size1 // blocks)
     if symmetric:
-        size1 = size2 = min(size1, size2)
-    # Whole blocks, as equal as can be.
-    block = min(max(BLOCK // (positions * size2), 1), size1)
-    blocks = min(-(-size1 // block), max(fits // block, 1))
-    block = -(-min(size1, blocks * block) // blocks)
-    size1 = blocks * block
-    return Tiling(count1, count2, size1, size1 if symmetric else size2, block)
+        return Tiling(count1, count2, size1, size2, _divisor(size1, block), symmetric)
+    return Tiling(count1, count2, block * blocks, size2, block, symmetric)
+
+
+def _divisor(size: int, most: int) -> int:
+    """The largest divisor of `size` that is at most `most`."""
+    return max(d for d in range(1, min(size, most) + 1) if size % d == 0)
 
 
 Tile = Callable[[Any, Any, Array], Any]
 
 
-def over_tiles(tiling: Tiling, compute: Tile, first: Any, second: Any, symmetric: bool) -> Any:
+def over_tiles(
+    tiling: Tiling, compute: Tile, first: Any, second: Any, devices: tuple[jax.Device, ...]
+) -> Any:
     """`compute` on all pairs of images, tile by tile.
 
     Args:
-      tiling: the sizes of the tiles.
+      tiling: the sizes of the tiles. Where it is symmetric, so is the result, which then has no
+        further axes.
       compute: from the first images' arrays, the second's, and which pairs are the same image, to
         arrays (n1, n2, ...).
       first: what belongs to first images, images in front.
       second: what belongs to second images, images in front.
-      symmetric: whether the images are the same and the result, which then has no further axes,
-        symmetric: each unordered pair of tiles is computed once.
+      devices: which share the tiles.
     """
     size1, size2 = tiling.size1, tiling.size2
-    grid1, grid2 = -(-tiling.count1 // size1), -(-tiling.count2 // size2)
-    first, second = _cut(first, grid1, size1), _cut(second, grid2, size2)
-    tiles = [(i, j) for i in range(grid1) for j in range(grid2) if not symmetric or i <= j]
+    (grid1, grid2), tiles = tiling.grid, tiling.tiles
 
-    def one(tile: Any) -> Any:
+    def one(parts: Any, tile: Any) -> Any:
         i, j = tile
         rows, columns = i * size1 + np.arange(size1), j * size2 + np.arange(size2)
-        take = lambda parts, k: jax.tree.map(lambda a: a[k], parts)  # noqa: E731
-        return compute(take(first, i), take(second, j), rows[:, None] == columns[None, :])
+        first, second = (
+            jax.tree.map(lambda a, k=k: a[k], part) for part, k in zip(parts, tile, strict=True)
+        )
+        return compute(first, second, rows[:, None] == columns[None, :])
 
-    made = lax.map(one, jnp.array(tiles)) if len(tiles) > 1 else _single(one, tiles[0])
+    def some(parts: Any, tiles: Array) -> Any:
+        return lax.map(lambda tile: one(parts, tile), tiles)
+
+    parts = _cut(first, grid1, size1), _cut(second, grid2, size2)
+    if len(tiles) == 1:
+        made = jax.tree.map(lambda a: a[None], one(parts, tiles[0]))
+    elif len(devices) == 1:
+        made = some(parts, jnp.array(tiles))
+    else:
+        made = _shared(some, parts, tiles, devices)
 
     def join(array: Array) -> Array:
         full = jnp.zeros((grid1, grid2, *array.shape[1:]), array.dtype)
         i, j = np.array(tiles).T
-        if symmetric:
+        if tiling.symmetric:
             full = full.at[j, i].set(jnp.swapaxes(array, 1, 2))
         full = jnp.swapaxes(full.at[i, j].set(array), 1, 2)
         full = full.reshape(grid1 * size1, grid2 * size2, *array.shape[3:])
@@ -92,9 +144,21 @@ def over_tiles(tiling: Tiling, compute: Tile, first: Any, second: Any, symmetric
     return jax.tree.map(join, made)
 
 
-def _single(one: Callable[[Any], Any], tile: tuple[int, int]) -> Any:
-    """The only tile, without a loop, stacked as if there were more."""
-    return jax.tree.map(lambda a: a[None], one(tile))
+def _shared(
+    some: Callable[[Any, Array], Any],
+    parts: Any,
+    tiles: list[tuple[int, int]],
+    devices: tuple[jax.Device, ...],
+) -> Any:
+    """The tiles, dealt to the devices; a tile that is left over is made more than once."""
+    mesh = Mesh(np.array(devices), ("tiles",))
+    each = math.ceil(len(tiles) / len(devices))
+    dealt = np.resize(np.array(tiles), (each * len(devices), 2))
+    spec = PartitionSpec("tiles")
+    share = jax.shard_map(
+        some, mesh=mesh, in_specs=(PartitionSpec(), spec), out_specs=spec, check_vma=False
+    )
+    return jax.tree.map(lambda a: a[: len(tiles)], share(parts, jnp.asarray(dealt)))
 
 
 def _cut(parts: Any, grid: int, size: int) -> Any:

@@ -80,6 +80,10 @@ class Dual(RowOperation):
     def takes_excess(self, is_excess: bool) -> bool:
         return True
 
+    @property
+    def work(self) -> int:
+        return 30
+
     def maps(self, variance: Array | None, step: Step) -> Any:
         assert variance is not None
         return self.activation.point(variance)

@@ -52,6 +52,10 @@ class TapSum(RowOperation):
         )
 
     @property
+    def work(self) -> int:
+        return 2 * self._count
+
+    @property
     def keeps_rows(self) -> bool:
         return all(window.stride == 1 for window in self.windows)
 
