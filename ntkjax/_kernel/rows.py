@@ -190,7 +190,7 @@ def covariance_rows(
 
         return jax.tree.map(put, total, row)
 
-    total = _zeros(shape, pairing, ntk)
+    total = _zeros(shape, pairing, stores, ntk)
     return each_row(plan, target, rows, pairing, stores, total, sink)
 
 
@@ -208,7 +208,8 @@ def mixed_rows(plan: Plan, target: int, pairing: Pairing, stores: Stores) -> Pai
 
         return jax.tree.map(add, total, row)
 
-    total = _zeros(operation.start(step.below, step.here, pairing.lanes), pairing, plan.request.ntk)
+    start = operation.start(step.below, step.here, pairing.lanes)
+    total = _zeros(start, pairing, stores, plan.request.ntk)
     rows = plan.given_rows(target, step.here)
     total = each_row(plan, below, rows, pairing, stores, total, sink, target)
     shape = (step.here.count, *step.here.periods, *pairing.lanes)
@@ -220,7 +221,7 @@ def _lanes_at(start: Any, pairing: Pairing) -> tuple[Any, ...]:
     return (start, *(0,) * (len(pairing.lanes) - 1))
 
 
-def _zeros(shape: tuple[int, ...], pairing: Pairing, ntk: bool) -> Pairs:
-    maps = jax.tree.leaves((pairing.first, pairing.second))
-    zeros = jnp.zeros(shape, jnp.result_type(*maps))
+def _zeros(shape: tuple[int, ...], pairing: Pairing, stores: Stores, ntk: bool) -> Pairs:
+    known = jax.tree.leaves((pairing.first, pairing.second, stores))
+    zeros = jnp.zeros(shape, jnp.result_type(*known))
     return Pairs(zeros, zeros if ntk else None)

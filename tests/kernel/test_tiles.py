@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import ntkjax
 from ntkjax import stax
 from ntkjax._kernel import tiles
 
@@ -55,12 +56,12 @@ def inputs(shape, count, seed):
 @pytest.fixture
 def tiny_tiles(monkeypatch):
     """Tiles of few images; compiled programs of other sizes are forgotten."""
-    monkeypatch.setattr(tiles, "LANES", 2)
-    monkeypatch.setattr(tiles, "WIDE_LANES", 2)
-    monkeypatch.setattr(tiles, "TILE_BYTES", 2**16)
+    monkeypatch.setattr(tiles, "SIDE", 4)
+    monkeypatch.setattr(tiles, "WIDE_SIDE", 4)
     monkeypatch.setattr(tiles, "BLOCK", 1)
     jax.clear_caches()
-    yield
+    with ntkjax.config.set(memory_budget=2**16):
+        yield
     jax.clear_caches()
 
 
@@ -109,10 +110,30 @@ def test_gradients_through_tiles(request):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
-def test_choice_of_tiles_respects_memory():
-    tiling = tiles.choose_tiling(1000, 1000, 64, 2000, 4, False)
-    assert tiling.size1 * tiling.size2 * 2000 * 4 <= tiles.TILE_BYTES
-    assert tiling.block <= tiling.size1
-    assert tiling.size1 % tiling.block == 0
-    whole = tiles.choose_tiling(3, 2, 64, 200, 4, False)
-    assert (whole.size1, whole.size2) == (3, 2)
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("budget", [1, 10**6, 10**8])
+def test_choice_of_tiles_respects_memory(budget, symmetric):
+    need = tiles.Need(positions=64, pair=8000, image=10_000)
+    tiling = tiles.choose_tiling(1000, 1000, need, symmetric, budget)
+    size1, size2 = tiling.size1, tiling.size2
+    assert size1 == size2 == 1 or need.bytes(size1, size2) <= budget
+    assert size1 % tiling.block == 0
+    assert size1 == size2 or not symmetric
+    covered = {(i, j) for i, j in tiling.tiles}
+    covered |= {(j, i) for i, j in covered} if symmetric else set()
+    assert len(covered) == tiling.grid[0] * tiling.grid[1]
+    assert tiling.grid[0] * size1 >= 1000
+    assert tiling.grid[1] * size2 >= 1000
+
+
+def test_few_images_are_one_tile():
+    need = tiles.Need(64, 800, 800)
+    tiling = tiles.choose_tiling(3, 2, need, symmetric=False, budget=10**9)
+    assert (tiling.size1, tiling.size2, tiling.grid) == (3, 2, (1, 1))
+
+
+def test_pairs_of_a_symmetric_matrix_are_made_once():
+    need = tiles.Need(64, 800, 800)
+    tiling = tiles.choose_tiling(256, 256, need, symmetric=True, budget=10**9)
+    made = len(tiling.tiles) * tiling.size1**2
+    assert made < 0.6 * 256**2

@@ -35,6 +35,9 @@ class Custom(Operation):
             frozenset({source}) if out.is_gaussian else signals[0].sources,
         )
 
+    def is_excess(self, given: tuple[bool, ...], in_distances: bool) -> bool:
+        return False
+
     def demand(self, wanted: Diagonals, given: Diagonals) -> Rows:
         return given.all().rows
 
