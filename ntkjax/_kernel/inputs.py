@@ -56,12 +56,18 @@ def as_floats(name: str, x: object) -> Array:
             f"kernel_fn: {name} has shape {x.shape}, which is empty; expected at least one example "
             "with at least one position and channel."
         )
-    if not isinstance(x, Tracer) and not bool(jnp.all(jnp.isfinite(x))):
+    if not isinstance(x, Tracer) and not _is_finite(x):
         raise ValueError(
             f"kernel_fn: {name} holds NaN or infinite values, for which no kernel is defined; drop "
             "or fill these entries first."
         )
     return x
+
+
+def _is_finite(x: Array) -> bool:
+    """Whether there is neither NaN nor infinity; also within a program of the caller's."""
+    with jax.ensure_compile_time_eval():
+        return bool(jnp.all(jnp.isfinite(x)))
 
 
 def by_position(x: Array, signal: Signal, grid: Diagonals) -> Array:

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ntkjax._kernel.boundary import linear_materialized
 from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along
 from ntkjax._kernel.operation import RowOperation, Step, operation, static
 from ntkjax._kernel.signal import Signal
@@ -151,18 +152,25 @@ class TapSum(RowOperation):
     def _mean(self, array: Array, masks: Masks, step: Step) -> Array:
         """Mean over taps of the entries at their positions, where the masks let them through."""
 
-        def over_taps(axis: int, taps: tuple[int, ...]) -> Array:
-            if axis == len(self.windows):
-                return self._at(taps, array, step)
-            total: Any = None
-            for tap, mask in enumerate(masks[axis]):
-                part = over_taps(axis + 1, (*taps, tap))
-                if mask is not None:
-                    part = part * along(mask, part.ndim, axis).astype(part.dtype)
-                total = part if total is None else total + part
-            return total
+        def over_taps(array: Array, weights: Any) -> Array:
+            def inner(axis: int, taps: tuple[int, ...]) -> Array:
+                if axis == len(self.windows):
+                    return self._at(taps, array, step)
+                total: Any = None
+                for tap, weight in enumerate(weights[axis]):
+                    part = inner(axis + 1, (*taps, tap))
+                    if weight is not None:
+                        part = part * along(weight, part.ndim, axis)
+                    total = part if total is None else total + part
+                return total
 
-        return over_taps(0, ()) * (1 / self._count)
+            return inner(0, ())
+
+        weights = [
+            [None if mask is None else jnp.asarray(mask, array.dtype) for mask in of_axis]
+            for of_axis in masks
+        ]
+        return linear_materialized(over_taps, array, weights) * (1 / self._count)
 
 
 def _partner(mask: np.ndarray, shift: int | Array) -> Any:
