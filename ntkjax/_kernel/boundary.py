@@ -11,23 +11,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.extend.core import jaxpr_as_fun
 
 
-def materialized(fn: Callable[..., Any], operands: Any, like: Any) -> Any:
-    """`fn(operands)`, made once and stored; `like` has the shapes and dtypes of its result."""
+def materialized(fn: Callable[[Any], Any], operands: Any) -> Any:
+    """`fn(operands)`, made once and stored."""
     if jax.default_backend() != "cpu":
         return lax.optimization_barrier(fn(operands))
     floats = [a for a in jax.tree.leaves(operands) if jnp.issubdtype(a.dtype, jnp.floating)]
     if not floats:
         return fn(operands)  # of constants alone
-    value = floats[0][(0,) * floats[0].ndim]
-
-    def undefined(operands: Any) -> Any:
-        del operands
-        return jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), like)
-
     # Equal to itself unless it is NaN, and then so is the result.
-    return lax.cond(value == value, fn, undefined, operands)
+    value = floats[0][(0,) * floats[0].ndim]
+    program, shapes = jax.make_jaxpr(fn, return_shape=True)(operands)
+
+    def undefined(*_: Any) -> list[Array]:
+        return [jnp.full(a.shape, jnp.nan, a.dtype) for a in jax.tree.leaves(shapes)]
+
+    made = lax.cond(value == value, jaxpr_as_fun(program), undefined, *jax.tree.leaves(operands))
+    return jax.tree.unflatten(jax.tree.structure(shapes), made)
 
 
 def linear_materialized(fn: Callable[[Array, Any], Array], x: Array, weights: Any) -> Array:

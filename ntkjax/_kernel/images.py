@@ -192,5 +192,4 @@ def _row_maps(plan: Plan, index: int, operation: RowOperation, maps: Maps) -> Im
     assert first is not None
     if operation.halo(step.below, step.here) == NO_HALO * step.below.ndim:
         return ImageMaps(variance(given), operation=seen)  # type: ignore[arg-type]
-    like = jax.eval_shape(variance, given)
-    return ImageMaps(materialized(variance, given, like), operation=seen)
+    return ImageMaps(materialized(variance, given), operation=seen)

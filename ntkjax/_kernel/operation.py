@@ -158,9 +158,9 @@ class RowOperation(Operation):
         """
         del variance, step
 
-    def image(self, maps: Any, side: Side, here: Row, below: Row, step: Step) -> Any:
+    def image(self, maps: Any, masks: Any, side: Side, here: Row, below: Row, step: Step) -> Any:
         """What the pairs on a diagonal need of one image, made of its maps."""
-        del below, step
+        del masks, below, step
         return side.see(maps, here)
 
     def pair(

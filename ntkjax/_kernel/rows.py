@@ -79,15 +79,17 @@ def each_row(
 
     def one(total: Pairs, shift: Shift) -> Pairs:
         segment = Segment.below(plan, target, shift)
-        masks = segment.masks()
-
-        def contributions(maps: Any) -> Any:
-            return [segment.contributions(m, side) for m, side in zip(maps, sides, strict=True)]
-
         of_nodes = [_only(segment, maps) for maps in (pairing.first, pairing.second)]
-        like = jax.eval_shape(contributions, of_nodes)
-        # Else XLA would make them anew for every pair.
-        first, second = materialized(contributions, of_nodes, like)
+        # Stored, or XLA would make them anew for every pair, and the masks for every image.
+        masks = materialized(lambda _: segment.masks(), jax.tree.leaves(of_nodes)[:1])
+
+        def contributions(parts: Any) -> Any:
+            maps, masks = parts
+            return [
+                segment.contributions(m, masks, side) for m, side in zip(maps, sides, strict=True)
+            ]
+
+        first, second = materialized(contributions, (of_nodes, masks))
         variances = None
         if not as_held and plan.held[target].in_distances:
             variances = tuple(

@@ -112,6 +112,7 @@ def _kind(plan: Plan, index: int) -> Any:
     leaves, structure = jax.tree.flatten(operation)
     types = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     channels = step.signal.channels if operation.reads_channels else None
-    forms = tuple(plan.form(j) for j in (*node.inputs, index))
+    # The last block may be read further beyond its ends, or less, than the others.
+    forms = (*(plan.form(j) for j in node.inputs), plan.form(index)[:-2])
     inputs = tuple(index - j for j in node.inputs)
     return structure, types, inputs, forms, channels, step.signal.is_nonnegative

@@ -89,14 +89,21 @@ class Segment:
         return [i for i in sorted(self.rows) if i not in repeated]
 
     def masks(self) -> dict[int, Any]:
-        """What depends on the diagonal alone, for every operation."""
-        return {
-            i: self._operation(i).masks(self.rows[i], self._below(i))
-            for i in self.order
-            if not is_source(self.plan, i)
-        }
+        """What depends on the diagonal alone, for every operation; equal ones are made once."""
+        made: dict[Any, Any] = {}
+        result: dict[int, Any] = {}
+        for i in self.order:
+            if is_source(self.plan, i):
+                continue
+            operation, rows = self._operation(i), (self.rows[i], self._below(i))
+            geometry = [(r.grid.sizes, r.grid.periods, tuple(map(id, r.shift))) for r in rows]
+            key = (type(operation), getattr(operation, "windows", None), *geometry)
+            if key not in made:
+                made[key] = operation.masks(*rows)
+            result[i] = made[key]
+        return result
 
-    def contributions(self, maps: Maps, side: Side) -> Contributions:
+    def contributions(self, maps: Maps, masks: dict[int, Any], side: Side) -> Contributions:
         """What the images of one side contribute to their pairs, for every node."""
         repeated = {i for run in self.runs.values() for i in run.block}
         result: Contributions = {}
@@ -109,7 +116,7 @@ class Segment:
                 result[i] = side.see(of_node.mixing, row), {}
             else:
                 image = lambda maps, i=i, row=row: self._operation(i).image(  # noqa: E731
-                    maps, side, row, self._below(i), self.plan.step(i)
+                    maps, masks[i], side, row, self._below(i), self.plan.step(i)
                 )
                 if i in repeated and of_node.operation is not None:
                     image = jax.vmap(image)
@@ -197,7 +204,7 @@ class Segment:
         def fn(parts: Any) -> Pairs:
             return self._fused(nodes, *parts)
 
-        return materialized(fn, parts, jax.eval_shape(fn, parts))
+        return materialized(fn, parts)
 
     def _fused(
         self,
@@ -241,7 +248,15 @@ class Segment:
 
         pick = lambda parts: {i: parts[i] for i in run.block}  # noqa: E731
         parts = operations, pick(first), pick(second)
-        return lax.scan(jax.checkpoint(body), pairs, parts)[0]
+        pairs, _ = lax.scan(jax.checkpoint(body), pairs, parts)
+        if self.plan.form(end) == self.plan.form(run.last):
+            return pairs
+
+        def last(pairs: Pairs) -> Pairs:
+            plain = cropped(self.plan, end, pairs, NO_HALO * self.rows[end].grid.ndim)
+            return self._with_halo(plain, run.last)
+
+        return materialized(last, pairs)
 
     def _operation(self, i: int) -> RowOperation:
         operation = self.plan.nodes[i].operation
@@ -298,7 +313,7 @@ class Segment:
         parts = loaded.get(i), first, second, same
         if not self._is_kept(i):
             return fn(parts)
-        return materialized(fn, parts, jax.eval_shape(fn, parts))
+        return materialized(fn, parts)
 
 
 def cropped(plan: Plan, i: int, pairs: Pairs, halo: Halo) -> Pairs:

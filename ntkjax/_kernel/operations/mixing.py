@@ -136,7 +136,7 @@ class BandedMap(MixingOperation):
             ]  # fmt: skip
 
         # All is read before any is written, so that XLA writes in place.
-        for new, place in zip(materialized(added, (held, row, weights), held), places, strict=True):
+        for new, place in zip(materialized(added, (held, row, weights)), places, strict=True):
             total = lax.dynamic_update_slice(total, new, place)
         return total
 
@@ -266,7 +266,7 @@ class GlobalPool(MixingOperation):
             return total + row
         place = (*(0,) * below.ndim, *lanes)
         held = lax.dynamic_slice(total, place, row.shape)
-        new = materialized(lambda parts: parts[0] + parts[1], (held, row), row)
+        new = materialized(lambda parts: parts[0] + parts[1], (held, row))
         return lax.dynamic_update_slice(total, new, place)
 
     def finish(self, total: Array, below: Diagonals) -> Array:

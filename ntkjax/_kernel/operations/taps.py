@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from ntkjax._kernel.boundary import linear_materialized
 from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along
@@ -85,55 +86,73 @@ class TapSum(RowOperation):
         ]
         return self._mean(var, masks, step)
 
-    def masks(self, here: Row, below: Row) -> Masks:
-        """For each axis and tap, the outputs where it is inside the image on both sides."""
-        return [
-            [
-                None if own.all() else own & _partner(own, shift)
-                for own in window.inside(size, period)
-            ]
-            for window, size, period, shift in zip(
-                self.windows, below.grid.sizes, here.grid.periods, here.shift, strict=True
+    def masks(self, here: Row, below: Row) -> "TapMasks":
+        """Where taps lie inside the image on both sides, and on either side alone."""
+        first = [
+            window.inside(size, period)
+            for window, size, period in zip(
+                self.windows, below.grid.sizes, here.grid.periods, strict=True
             )
         ]
+        second = [
+            [_partner(inside, d) for inside in of_axis]
+            for of_axis, d in zip(first, here.shift, strict=True)
+        ]
+        both = [
+            [None if own.all() else own & other for own, other in zip(*sides, strict=True)]
+            for sides in zip(first, second, strict=True)
+        ]
+        if self._leave_together(here) or not self._can_leave(below.grid):
+            return TapMasks(both, None, None)
+        exists = [
+            np.arange(period) < size
+            for size, period in zip(here.grid.sizes, here.grid.periods, strict=True)
+        ]
+        live = [e & _partner(e, d) for e, d in zip(exists, here.shift, strict=True)]
+        taps = list(itertools.product(*(range(window.taps) for window in self.windows)))
+
+        def alone(own: list, other: list) -> list:
+            return [
+                _outer([masks[i] for masks, i in zip(own, tap, strict=True)])
+                & ~_outer([masks[i] for masks, i in zip(other, tap, strict=True)])
+                & _outer(live)
+                for tap in taps
+            ]
+
+        return TapMasks(both, alone(first, second), alone(second, first))
+
+    def _leave_together(self, here: Row) -> bool:
+        """Whether the pairs are of equal positions."""
+        return all(isinstance(d, int) and d == 0 for d in here.shift)
+
+    def _can_leave(self, below: Diagonals) -> bool:
+        pairs = zip(self.windows, below.sizes, strict=True)
+        return any(window.can_leave(size) for window, size in pairs)
 
     def maps(self, variance: Array | None, step: Step) -> Array | None:
         """The variance, of which an image contributes where a tap leaves the other one."""
-        pairs = zip(self.windows, step.below.sizes, strict=True)
-        leaves = any(window.can_leave(size) for window, size in pairs)
-        return variance if step.in_distances and leaves else None
+        return variance if step.in_distances and self._can_leave(step.below) else None
 
-    def image(self, maps: Array | None, side: Side, here: Row, below: Row, step: Step) -> Any:
+    def image(
+        self, maps: Array | None, masks: "TapMasks", side: Side, here: Row, below: Row, step: Step
+    ) -> Any:
         """The mean over taps of the variances where a tap is inside on this side alone."""
-        if maps is None or all(isinstance(d, int) and d == 0 for d in here.shift):
-            return None  # equal positions leave the image together
-        own, other, live = [], [], []
-        for axis, window in enumerate(self.windows):
-            period, size, shift = here.grid.periods[axis], here.grid.sizes[axis], here.shift[axis]
-            first = window.inside(below.grid.sizes[axis], period)
-            second = [_partner(inside, shift) for inside in first]
-            exists = np.arange(period) < size
-            own.append(second if side.is_second else first)
-            other.append(first if side.is_second else second)
-            live.append(exists & _partner(exists, shift))
+        alone = masks.second if side.is_second else masks.first
+        if maps is None or alone is None:
+            return None
         variance = side.see(maps, below, self.halo(step.below, step.here))
-        outer = lambda parts: functools.reduce(operator.and_, _spread(parts))  # noqa: E731
+        taps = itertools.product(*(range(window.taps) for window in self.windows))
         total: Any = 0.0
-        for taps in itertools.product(*(range(window.taps) for window in self.windows)):
-            inside, outside = (
-                outer([side_masks[axis][tap] for axis, tap in enumerate(taps)])
-                for side_masks in (own, other)
-            )
-            mask = inside & ~outside & outer(live)
-            entries = self._at(taps, variance, step)
+        for tap, mask in zip(taps, alone, strict=True):
+            entries = self._at(tap, variance, step)
             mask = mask.reshape(mask.shape + (1,) * (entries.ndim - mask.ndim))
             total = total + entries * mask.astype(entries.dtype)
         return total / self._count
 
     def pair(
-        self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
+        self, pairs: tuple[Pairs, ...], masks: "TapMasks", first: Any, second: Any, step: Step
     ) -> Pairs:
-        given = pairs[0].map(lambda array: self._mean(array, masks, step))
+        given = pairs[0].map(lambda array: self._mean(array, masks.both, step))
         if first is None:
             return given
         return Pairs(given.moment + first + second, given.ntk)
@@ -173,13 +192,31 @@ class TapSum(RowOperation):
         return linear_materialized(over_taps, array, weights) * (1 / self._count)
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TapMasks:
+    """Which outputs of a diagonal a tap counts for.
+
+    Attributes:
+      both: for each axis and tap, where it is inside the image on both sides; None for everywhere.
+      first: for each tap of all axes, where it is inside the first image alone; None for nowhere.
+      second: the same for the second image.
+    """
+
+    both: Masks
+    first: Any
+    second: Any
+
+
 def _partner(mask: np.ndarray, shift: int | Array) -> Any:
     """A mask along one axis as seen from the partner."""
     if isinstance(shift, int):
         return np.roll(mask, -shift)
-    return jnp.roll(mask, -shift)
+    twice = jnp.asarray(np.concatenate([mask, mask]))
+    return lax.dynamic_slice_in_dim(twice, shift, len(mask))
 
 
-def _spread(parts: Sequence[Any]) -> list[Any]:
-    """Vectors along one axis each, so that they broadcast to all."""
-    return [along(part, len(parts), axis) for axis, part in enumerate(parts)]
+def _outer(parts: Sequence[Any]) -> Any:
+    """The product of masks along one axis each."""
+    spread = (along(part, len(parts), axis) for axis, part in enumerate(parts))
+    return functools.reduce(operator.and_, spread)
