@@ -53,6 +53,19 @@ def test_strides_divide_the_demand():
     assert counts(network, IMAGES) == {64}
 
 
+def test_a_wide_resnet_demands_64_diagonals_at_every_resolution():
+    def block(strides=1):
+        main = serial(Relu(), conv(strides), Relu(), conv())
+        shortcut = stax.Identity() if strides == 1 else conv(strides)
+        return serial(stax.FanOut(2), stax.parallel(main, shortcut), stax.FanInSum())
+
+    network = serial(conv(), block(), block(2), block(2), AvgPool((8, 8)), Flatten(), Dense(10))
+    plan = plan_of(network, IMAGES)
+    spatial = zip(plan.nodes, plan.held, strict=True)
+    held = {(node.signal.sizes[0], h.cross.count) for node, h in spatial if node.signal.sizes}
+    assert held == {(32, 64), (16, 64), (8, 64), (1, 1)}
+
+
 def test_equal_positions_demand_one_diagonal():
     assert counts(serial(*STACK), IMAGES, diagonal_spatial=True) == {1}
     assert counts(serial(*STACK), IMAGES) == {1024}
