@@ -4,7 +4,7 @@ from ntkjax._layers.branching import FanInSum, FanOut, Identity
 from ntkjax._layers.combinators import parallel, repeat, serial
 from ntkjax._layers.conv import Conv
 from ntkjax._layers.dense import Dense
-from ntkjax._layers.elementwise import ABRelu, Abs, Erf, LeakyRelu, Relu
+from ntkjax._layers.elementwise import ABRelu, Abs, Erf, Gelu, LeakyRelu, Relu
 from ntkjax._layers.flatten import Flatten
 from ntkjax._layers.norm import LayerNorm
 from ntkjax._layers.pool import AvgPool, GlobalAvgPool, GlobalSumPool, SumPool
@@ -19,6 +19,7 @@ __all__ = [
     "FanInSum",
     "FanOut",
     "Flatten",
+    "Gelu",
     "GlobalAvgPool",
     "GlobalSumPool",
     "Identity",

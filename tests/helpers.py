@@ -300,6 +300,27 @@ def erf(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Twin:
     )
 
 
+def gelu_dual(v1: Any, cov: Any, v2: Any) -> Any:
+    """E f(u) f(v) for f(x) = x Phi(x): Tsuchida et al. 2021, arXiv 2002.08517."""
+    both = (1 + v1) * (1 + v2)
+    square = both - cov**2
+    even = (cov**2 + v1 * v2 * square) / (both * np.sqrt(square))
+    return cov / 4 + (even + cov * np.arctan(cov / np.sqrt(square))) / (2 * np.pi)
+
+
+def gelu_derivative(v1: Any, cov: Any, v2: Any) -> Any:
+    """E f'(u) f'(v) of the same."""
+    both = (1 + v1) * (1 + v2)
+    root = np.sqrt(both - cov**2)
+    odd = cov / root * (1 / root**2 + (1 - v1 * v2) / both + 1)
+    return 1 / 4 + (np.arctan(cov / root) + odd) / (2 * np.pi)
+
+
+def gelu() -> Twin:
+    """Gelu."""
+    return nonlinearity(stax.Gelu(), gelu_dual, gelu_derivative)
+
+
 def layer_norm(over: tuple[int, ...] = (), eps: float = 1e-12) -> Twin:
     """LayerNorm over channels and the spatial axes `over`."""
 

@@ -19,8 +19,6 @@ import numpy as np
 from jax import Array
 from numpy.polynomial import chebyshev, polynomial
 
-from ntkjax._kernel.roots import safe_sqrt
-
 #: Degree of A and G for which the error of the fit is below the rounding error of the dtype.
 _DEGREES = {np.dtype(np.float32): 8, np.dtype(np.float64): 20}
 
@@ -125,8 +123,15 @@ class Angle(NamedTuple):
         return acute if self.is_obtuse is None else jnp.where(self.is_obtuse, obtuse, acute)
 
 
-def small_arcsin(y: Array) -> Array:
-    """Arcsin on [0, 1], to full relative precision near zero."""
-    cosine = safe_sqrt((1 - y) * (1 + y))
-    delta = y * y / (1 + cosine)
-    return jnp.where(y > 0, Angle.of(delta, acute=True).theta, y)
+def _arctan_ratio(square: np.ndarray) -> np.ndarray:
+    """(z - arctan z) / z^3 of z^2: by its series where the difference would cancel."""
+    z = np.sqrt(square)
+    series = np.zeros_like(z)
+    for k in range(60, -1, -1):
+        series = 1 / (2 * k + 3) - series * np.minimum(square, 0.3)
+    return np.where(square < 0.3, series, (z - np.arctan(z)) / z**3)
+
+
+def arctan_deficit(square: Array) -> Array:
+    """(z - arctan z) / z^3, of z^2 in [0, 1]."""
+    return _horner(_coefficients(_arctan_ratio, np.dtype(square.dtype)), square)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._activations.error_function import ErrorFunction
+from ntkjax._activations.gelu import GaussianErrorLinear
 from ntkjax._activations.rectifier import Rectifier
 from ntkjax._kernel.operations.pointwise import Activation, Dual
 from ntkjax._layers.finite import one_array, one_shape
@@ -201,3 +202,43 @@ def Erf(a: float = 1.0, b: float = 1.0, c: float = 0.0, do_backprop: bool = Fals
 
     arguments = "" if numbers == [1.0, 1.0, 0.0] else ", ".join(map(show, numbers))
     return elementwise("Erf", arguments, ErrorFunction(*numbers), fn)
+
+
+def Gelu(approximate: bool = False, do_backprop: bool = False) -> Layer:
+    r"""Gaussian error linear unit, x Phi(x), with Phi the normal distribution function.
+
+    .. math::
+        K' &= \frac{K}{4} + \frac{1}{2 \pi} \left(K \gamma
+        + \frac{K^2 + v_1 v_2 \Delta^2}{(1 + v_1)(1 + v_2) \Delta}\right), \\
+        \Theta' &= \left(\frac{1}{4} + \frac{1}{2 \pi} \left(\gamma + \frac{K}{\Delta}
+        \left(\frac{1}{\Delta^2} + \frac{1}{1 + v_1} + \frac{1}{1 + v_2}\right)\right)\right)
+        \Theta,
+
+    with :math:`\Delta^2 = (1 + v_1)(1 + v_2) - K^2` and :math:`\tan\gamma = K / \Delta`.
+    Computed from distances by an equivalent form in which no term cancels.
+
+    Args:
+      approximate: whether `apply_fn` replaces Phi by its approximation through tanh (see
+        `jax.nn.gelu`); of no effect on the kernel, which is that of the exact function.
+      do_backprop: of no effect, for compatibility: gradients are always safe.
+
+    Returns:
+      `(init_fn, apply_fn, kernel_fn)`.
+
+    Raises:
+      ValueError: when called, the input is not Gaussian.
+
+    Source: Tsuchida et al. 2021, arXiv 2002.08517, section 3.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ntkjax import stax
+      >>> _, _, kernel_fn = stax.serial(stax.Dense(8), stax.Gelu())
+      >>> round(float(kernel_fn(jnp.ones((1, 4)), get="nngp")[0, 0]), 4)
+      0.4252
+    """
+
+    def fn(x: Array) -> Array:
+        return jax.nn.gelu(x, approximate=approximate)
+
+    return elementwise("Gelu", "approximate=True" if approximate else "", GaussianErrorLinear(), fn)

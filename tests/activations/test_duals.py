@@ -9,8 +9,9 @@ import pytest
 from scipy import integrate, special
 
 from ntkjax._activations.error_function import ErrorFunction
+from ntkjax._activations.gelu import GaussianErrorLinear
 from ntkjax._activations.rectifier import Rectifier
-from tests.helpers import abrelu, dense, fast_jit, kernels_of_inputs, serial
+from tests.helpers import abrelu, dense, fast_jit, gelu, kernels_of_inputs, serial
 from tests.helpers import erf as erf_twin
 
 
@@ -42,6 +43,11 @@ DUALS = {
         ErrorFunction(2.0, 0.3, 1.0),
         erf(2.0, 0.3, 1.0),
         lambda x: 2 * 0.6 / np.sqrt(np.pi) * np.exp(-((0.3 * x) ** 2)),
+    ),
+    "gelu": (
+        GaussianErrorLinear(),
+        lambda x: x * special.ndtr(x),
+        lambda x: special.ndtr(x) + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi),
     ),
 }
 VARIANCES = [(1.0, 1.0), (0.3, 2.5), (1e-3, 40.0)]
@@ -192,13 +198,13 @@ def test_float32_keeps_the_digits_of_a_small_distance(name):
 
 
 def network(name, depth):
-    w_std = {"relu": 2**0.5, "erf": 1.5}[name]
-    layer = {"relu": abrelu(0.0, 1.0), "erf": erf_twin()}[name]
+    w_std = {"relu": 2**0.5, "erf": 1.5, "gelu": 1.5}[name]
+    layer = {"relu": abrelu(0.0, 1.0), "erf": erf_twin(), "gelu": gelu()}[name]
     hidden = [dense(W_std=w_std, b_std=0.1), layer] * depth
     return serial(*hidden, dense(W_std=w_std, b_std=0.1))
 
 
-@pytest.mark.parametrize(("name", "depth"), [("relu", 20), ("erf", 5)])
+@pytest.mark.parametrize(("name", "depth"), [("relu", 20), ("erf", 5), ("gelu", 5)])
 def test_float32_is_as_good_as_float64_on_near_equal_points(name, depth):
     """Points at a relative distance of 1e-3: a covariance in float32 gives errors near 1e-3."""
     rng = np.random.default_rng(0)

@@ -31,6 +31,7 @@ def convolutional(*top):
 NETWORKS = {
     "relu": fully_connected(Relu()),
     "erf": fully_connected(stax.Erf()),
+    "gelu": fully_connected(stax.Gelu()),
     "abs": fully_connected(stax.Abs()),
     "leaky": fully_connected(stax.LeakyRelu(0.1)),
     "norm": fully_connected(LayerNorm()),

@@ -23,6 +23,7 @@ from ntkjax.stax import (
     FanInSum,
     FanOut,
     Flatten,
+    Gelu,
     GlobalAvgPool,
     GlobalSumPool,
     Identity,
@@ -80,6 +81,7 @@ NETWORKS = {
     "Erf, LayerNorm, LeakyRelu": points(
         dense, fixed(Erf(1.2, 0.8, 0.1)), dense, fixed(LayerNorm()), fixed(LeakyRelu(0.3))
     ),
+    "Gelu": points(dense, fixed(Gelu()), dense, fixed(Gelu())),
     "Abs, skip, ABRelu": points(dense, skip(fixed(Abs()), dense), fixed(ABRelu(-0.5, 1.5))),
     "Conv VALID and SAME, strides": images(
         (7,), windows(padding="VALID", strides=(2,)), relu, windows(taps=(2,)), relu

@@ -11,6 +11,7 @@ from tests.helpers import (
     erf,
     fast_jit,
     flatten,
+    gelu,
     global_pool,
     identity,
     interleaved,
@@ -84,7 +85,8 @@ class Draw:
         if self.rng.random() < 0.2:
             over = tuple(i for i in range(len(sizes)) if self.pick(True, False))
             return layer_norm(over, self.pick(1e-12, 0.1))
-        return self.pick(abrelu(0.0, 1.0), abrelu(-0.3, 1.2), abrelu(-1.0, 1.0), erf(1.1, 0.8, 0.2))
+        rectifier = self.pick(abrelu(0.0, 1.0), abrelu(-0.3, 1.2), abrelu(-1.0, 1.0))
+        return self.pick(rectifier, erf(1.1, 0.8, 0.2), gelu())
 
     def pooling(self, sizes):
         taps, strides, _, padding, left = self.window(sizes, dilate=False)
