@@ -18,7 +18,7 @@ from ntkjax._kernel.signal import Signal
 
 #: How many channels are summed in one pass over a block of pairs: enough that the block is read and
 #: written rarely, few enough that the inputs stay in registers.
-_CHANNELS_AT_ONCE = 8
+_CHANNELS_AT_ONCE = 16
 
 
 def as_floats(name: str, x: object) -> Array:
