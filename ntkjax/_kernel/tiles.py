@@ -133,11 +133,13 @@ def over_tiles(
         made = _shared(some, parts, tiles, devices)
 
     def join(array: Array) -> Array:
-        full = jnp.zeros((grid1, grid2, *array.shape[1:]), array.dtype)
-        i, j = np.array(tiles).T
         if tiling.symmetric:
-            full = full.at[j, i].set(jnp.swapaxes(array, 1, 2))
-        full = jnp.swapaxes(full.at[i, j].set(array), 1, 2)
+            i, j = np.array(tiles).T
+            full = jnp.zeros((grid1, grid2, *array.shape[1:]), array.dtype)
+            full = full.at[j, i].set(jnp.swapaxes(array, 1, 2)).at[i, j].set(array)
+        else:
+            full = array.reshape(grid1, grid2, *array.shape[1:])
+        full = jnp.swapaxes(full, 1, 2)
         full = full.reshape(grid1 * size1, grid2 * size2, *array.shape[3:])
         return full[: tiling.count1, : tiling.count2]
 
