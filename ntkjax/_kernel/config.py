@@ -44,7 +44,7 @@ class Config:
     """
 
     memory_budget: int | None = None
-    devices: tuple[jax.Device, ...] | None = None
+    devices: tuple[Any, ...] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in ("memory_budget", "devices"):
@@ -92,7 +92,7 @@ class Config:
             memory //= len(self.local_devices())  # which share it
         return int(memory * _DEFAULT_PART)
 
-    def local_devices(self) -> tuple[jax.Device, ...]:
+    def local_devices(self) -> tuple[Any, ...]:
         """The devices that share the tiles."""
         return self.devices or tuple(jax.local_devices())
 

@@ -27,7 +27,7 @@ class Resources:
     """What a computation may take: bytes for a tile, and the devices that share the tiles."""
 
     budget: int
-    devices: tuple[jax.Device, ...]
+    devices: tuple[Any, ...]
 
 
 def evaluate(plan: Plan, inputs: dict[int, Input], resources: Resources) -> list[Kernel]:

@@ -55,8 +55,9 @@ class Own:
         def join(axis: int) -> Any:
             return lambda a, b: jnp.concatenate([a, b], axis)
 
-        by_last = jax.tree.map(join(-1), (self.rows, self.variances), (other.rows, other.variances))
-        return Own(*by_last, jax.tree.map(join(0), self.matrices, other.matrices), {})
+        rows = jax.tree.map(join(-1), self.rows, other.rows)
+        variances = jax.tree.map(join(-1), self.variances, other.variances)
+        return Own(rows, variances, jax.tree.map(join(0), self.matrices, other.matrices), {})
 
 
 def own_kernels(plan: Plan, inputs: dict[int, Input], count: int) -> Own:

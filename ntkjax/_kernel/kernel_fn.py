@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ntkjax._kernel.config import config
@@ -334,7 +335,7 @@ def _on_devices(part: Part, items: list[Any], structure: Value, request: Request
     """The kernels, on all devices where the caller has not begun a program of their own."""
     resources = _resources()
     arrays = jax.tree.leaves((part, items))
-    traced = any(isinstance(a, jax.core.Tracer) for a in arrays)
+    traced = any(isinstance(a, Tracer) for a in arrays)
     if traced or len(resources.devices) == 1:
         alone = dataclasses.replace(resources, devices=resources.devices[:1])
         return _compiled(part, items, structure, request, alone)

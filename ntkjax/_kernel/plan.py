@@ -209,10 +209,11 @@ def _excesses(graph: Graph, in_distances: list[bool], request: Request) -> list[
     """At which nodes the tangent kernel is carried as its excess over the covariance."""
     result: list[bool] = []
     for node, distances in zip(graph.nodes, in_distances, strict=True):
+        if node.operation is None or not request.ntk:
+            result.append(False)
+            continue
         given = tuple(result[j] and distances for j in node.inputs)
-        operation = node.operation
-        wanted = request.ntk and operation is not None
-        result.append(bool(wanted and operation.is_excess(given, distances)))
+        result.append(node.operation.is_excess(given, distances))
     return result
 
 

@@ -80,7 +80,7 @@ class Side:
         def one(image_map: Array) -> Array:
             for axis, (period, d, (low, high)) in enumerate(zip(periods, shift, halo, strict=True)):
                 start = ((d if self.is_second else 0) - low) % period
-                cut = lax.dynamic_slice_in_dim if self.is_unrolled else ring
+                cut: Callable[..., Array] = lax.dynamic_slice_in_dim if self.is_unrolled else ring
                 image_map = cut(image_map, start, period + low + high, axis)
             return image_map
 

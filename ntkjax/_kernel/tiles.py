@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -97,7 +97,7 @@ Tile = Callable[[Any, Any, Array], Any]
 
 
 def over_tiles(
-    tiling: Tiling, compute: Tile, first: Any, second: Any, devices: tuple[jax.Device, ...]
+    tiling: Tiling, compute: Tile, first: Any, second: Any, devices: Sequence[Any]
 ) -> Any:
     """`compute` on all pairs of images, tile by tile.
 
@@ -150,7 +150,7 @@ def _shared(
     some: Callable[[Any, Array], Any],
     parts: Any,
     tiles: list[tuple[int, int]],
-    devices: tuple[jax.Device, ...],
+    devices: Sequence[Any],
 ) -> Any:
     """The tiles, dealt to the devices; a tile that is left over is made more than once."""
     mesh = Mesh(np.array(devices), ("tiles",))

@@ -19,8 +19,11 @@ class Custom(Operation):
 
     kernel_fn: Callable[[Kernel], Kernel] = static()
 
-    keeps_periods = False
     needs_self = True
+
+    @property
+    def keeps_periods(self) -> bool:
+        return False
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         if len(signals) != 1:

@@ -22,7 +22,9 @@ class Trace(RowOperation):
     batch_axis: int = static()
     batch_axis_out: int = static()
 
-    keeps_periods = False
+    @property
+    def keeps_periods(self) -> bool:
+        return False
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals

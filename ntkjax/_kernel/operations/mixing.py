@@ -232,7 +232,9 @@ class GlobalPool(MixingOperation):
 
     mean: bool = static()
 
-    keeps_periods = False
+    @property
+    def keeps_periods(self) -> bool:
+        return False
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals
