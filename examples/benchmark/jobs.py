@@ -43,16 +43,16 @@ def dense_row(number: int, activation: str, target: float) -> Row:
 ROWS = (
     Row(
         1, "21 x (Conv, Relu), GlobalAvgPool, Dense", "convolutional",
-        {"depth": 21, "pooling": "GlobalAvgPool"}, IMAGE, 8, [1, 2], 100, aim=250,
+        {"depth": 21, "pooling": "GlobalAvgPool"}, IMAGE, 16, [1, 2], 100, aim=250,
     ),
     Row(
         2, "21 x (Conv, Relu), Flatten, Dense", "convolutional",
         {"depth": 21, "pooling": "Flatten"}, IMAGE, 64, [16, 32, 64], 8,
     ),
-    Row(3, "Myrtle-5", "myrtle5", {}, IMAGE, 16, [1, 2, 4], 50),
+    Row(3, "Myrtle-5", "myrtle5", {}, IMAGE, 8, [1, 2, 4], 50),
     Row(
         4, "WideResnet-28, AvgPool((8, 8)), Flatten", "wide_resnet",
-        {"block_size": 4, "k": 1}, IMAGE, 16, [1, 2], 800,
+        {"block_size": 4, "k": 1}, IMAGE, 32, [1, 2], 800,
     ),
     Row(
         5, "3 x (Conv, Relu), AvgPool((2, 2)), Flatten, Dense", "pooled",
@@ -77,7 +77,7 @@ class Scaling(NamedTuple):
 
 
 SCALINGS = {
-    "blocks": Scaling("Block size", "block", (8, 16, 32), (8, 16), 8, 0, "entry"),
+    "blocks": Scaling("Block size", "block", (8, 16, 32), (8, 16), 16, 0, "entry"),
     "depths": Scaling("Depth", "depth", (5, 11, 21), (5, 11), 21, 1, "layer"),
     "sizes": Scaling("Image size", "size", (8, 16, 32), (8, 16), 32, 4, "pair of positions"),
 }

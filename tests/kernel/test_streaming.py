@@ -1,0 +1,52 @@
+"""Diagonals that stream give what all stored pairs of positions give, on random architectures."""
+
+import jax
+import numpy as np
+import pytest
+
+from ntkjax import stax
+from tests.helpers import fast_jit
+
+PADDINGS = ("SAME", "VALID", "CIRCULAR")
+
+
+def stored():
+    """A user's layer that does nothing, for which all pairs of positions are stored."""
+    return (lambda rng, shape: (shape, ()), lambda params, x, **_: x, lambda kernel: kernel)
+
+
+def architecture(seed):
+    """Convolutions with nonlinearities, perhaps a pool and a residual block; then a readout."""
+    rng = np.random.default_rng(seed)
+    pick = lambda *choices: choices[rng.integers(len(choices))]  # noqa: E731
+
+    def conv(strides=(1, 1), padding="SAME"):
+        taps = tuple(int(n) for n in rng.integers(1, 4, 2))
+        return stax.Conv(1, taps, strides, padding, rng.uniform(1.2, 1.6), rng.uniform(0.1, 0.5))
+
+    layers = [conv(padding=pick(*PADDINGS)), pick(stax.Relu, stax.Erf)()]
+    if rng.random() < 0.5:
+        main = stax.serial(conv(), stax.Relu(), conv())
+        layers += [stax.FanOut(2), stax.parallel(main, conv()), stax.FanInSum(), stax.Relu()]
+    if rng.random() < 0.5:
+        layers += [stax.AvgPool((2, 1), (pick(1, 2), 1), pick("SAME", "VALID"))]
+    layers += [conv((pick(1, 2), 1), pick(*PADDINGS)), stax.LayerNorm(), stax.Abs()]
+    top = pick([stax.GlobalAvgPool()], [stax.AvgPool((2, 2), padding="SAME"), stax.Flatten()])
+    return stax.serial(*layers), stax.serial(*top, stax.Dense(1))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_streamed_equals_stored(seed):
+    body, top = architecture(seed)
+    rng = np.random.default_rng(seed)
+    x1, x2 = rng.normal(size=(3, 7, 6, 2)), rng.normal(size=(2, 7, 6, 2))
+    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 2e-6)):
+        kernels = [
+            fast_jit(lambda a, b, n=network: n.kernel_fn(a, b, ("nngp", "ntk")))(
+                x1.astype(dtype), x2.astype(dtype)
+            )
+            for network in (stax.serial(body, top), stax.serial(body, stored(), top))
+        ]
+        for streamed, whole in zip(*map(jax.tree.leaves, kernels), strict=True):
+            assert streamed.dtype == dtype
+            np.testing.assert_allclose(streamed, whole, rtol=tolerance)
