@@ -138,7 +138,7 @@ def parse_default_largest():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--train-sizes=5000"], "has 1797 images, of which 700 are skipped, but 5000 for training"),
+        (["--train-sizes=5000"], "1797 images, of which 700 are skipped, but 5000 for training"),
         (["--shrink=9"], "leaves nothing of images of 8 x 8"),
     ],
 )
