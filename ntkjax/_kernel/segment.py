@@ -18,7 +18,7 @@ from ntkjax._kernel.inputs import mean_over_channels, squared_distance
 from ntkjax._kernel.operation import RowOperation
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.runs import Run, find_runs
-from ntkjax._kernel.state import NO_HALO, Halo, Pairs, Row, Side, covariance, ring
+from ntkjax._kernel.state import NO_HALO, Halo, Pairs, Row, Side, covariance, ringed
 
 
 @jax.tree_util.register_dataclass
@@ -280,10 +280,7 @@ class Segment:
 
         def pad(array: Array) -> Array:
             if held.is_ring:
-                for axis, (low, high) in enumerate(held.halo):
-                    period = held.cross.periods[axis]
-                    array = ring(array, -low % period, period + low + high, axis)
-                return array
+                return ringed(array, held.cross.periods, held.halo)
             wide = [*held.halo, *[(0, 0)] * (array.ndim - len(held.halo))]
             return jnp.pad(array, wide) if any(map(any, held.halo)) else array
 

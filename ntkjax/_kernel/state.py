@@ -96,4 +96,11 @@ def ring(image_map: Array, start: int, length: int, axis: int) -> Array:
     return lax.slice_in_dim(image_map, start, start + length, axis=axis)
 
 
+def ringed(array: Array, periods: tuple[int, ...], halo: Halo) -> Array:
+    """A row with a halo of its other end along every axis."""
+    for axis, (period, (low, high)) in enumerate(zip(periods, halo, strict=True)):
+        array = ring(array, -low % period, period + low + high, axis)
+    return array
+
+
 FIRST, SECOND = Side(False), Side(True)

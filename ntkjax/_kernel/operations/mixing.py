@@ -28,7 +28,7 @@ from ntkjax._kernel.boundary import materialized
 from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along
 from ntkjax._kernel.operation import MixingOperation, operation, static
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Halo, ring
+from ntkjax._kernel.state import Halo, ringed
 from ntkjax._kernel.window import Window, infer_windows
 
 
@@ -160,9 +160,7 @@ class BandedMap(MixingOperation):
         return any(window.is_circular for window in self.windows)
 
     def positions(self, image_map: Array, below: Diagonals, here: Diagonals) -> Array:
-        for axis, (low, high) in enumerate(self.halo(below, here)):
-            period = below.periods[axis]
-            image_map = ring(image_map, -low % period, period + low + high, axis)
+        image_map = ringed(image_map, below.periods, self.halo(below, here))
         weights = [
             jnp.asarray(self.tap_weights(axis, below, here), image_map.dtype)
             for axis in range(below.ndim)

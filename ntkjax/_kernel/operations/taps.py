@@ -27,7 +27,7 @@ from ntkjax._kernel.boundary import linear_materialized
 from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along
 from ntkjax._kernel.operation import RowOperation, Step, operation, static
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Halo, Pairs, Row, Side, ring
+from ntkjax._kernel.state import Halo, Pairs, Row, Side, ringed
 from ntkjax._kernel.window import Window, infer_windows
 
 #: For each axis and tap, which outputs it counts for: a mask along the axis, or None for all.
@@ -74,10 +74,8 @@ class TapSum(RowOperation):
         return any(window.is_circular for window in self.windows)
 
     def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
-        (var,) = variances
-        for axis, (low, high) in enumerate(self.halo(step.below, step.here)):
-            period = step.below.periods[axis]
-            var = ring(var, -low % period, period + low + high, axis)
+        halo = self.halo(step.below, step.here)
+        var = ringed(variances[0], step.below.periods, halo)
         masks = [
             [None if own.all() else own for own in window.inside(size, period)]
             for window, size, period in zip(
