@@ -13,9 +13,9 @@ from ntkjax._kernel.images import Own, image_maps, own_kernels
 from ntkjax._kernel.kernel import Kernel
 from ntkjax._kernel.operation import MixingOperation, RowOperation
 from ntkjax._kernel.operations.custom import Custom, distances, rows_of_matrix
+from ntkjax._kernel.pairs import Stores
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.rows import Pairing, covariance_rows, mixed_rows
-from ntkjax._kernel.segment import Stores
 from ntkjax._kernel.state import Pairs
 from ntkjax._kernel.tiles import Need, Tiling, choose_tiling, over_tiles
 

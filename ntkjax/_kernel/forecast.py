@@ -7,7 +7,7 @@ import os
 from ntkjax._kernel.evaluate import Resources, need_of, tiling_of
 from ntkjax._kernel.operation import MixingOperation, RowOperation
 from ntkjax._kernel.plan import Plan
-from ntkjax._kernel.segment import Segment, is_source
+from ntkjax._kernel.segment import Segment
 
 #: Floating-point operations in a second of one CPU core (measured on 21 convolutions with ReLU) and
 #: of an accelerator (a guess: nothing was measured there).
@@ -118,12 +118,13 @@ def _stages(plan: Plan) -> list[Stage]:
 def _stage(plan: Plan, target: int, diagonals: int, mixing: int | None) -> Stage:
     """The operations below a target, for all diagonals that are made of it."""
     zero = (0,) * plan.held[target].cross.ndim
-    nodes = sorted(Segment.below(plan, target, zero).rows)
+    segment = Segment.to(plan, target, zero)
+    nodes = sorted(segment.rows)
     kernels = 1 + plan.request.ntk
     work, layers = 0.0, 0
     for i in nodes:
         operation, places = plan.nodes[i].operation, math.prod(plan.held[i].cross.periods)
-        if is_source(plan, i):
+        if segment.is_source(i):
             work += 3.0 * places * (plan.nodes[i].signal.channels if operation is None else 1)
         elif isinstance(operation, RowOperation):
             work += kernels * places * operation.work

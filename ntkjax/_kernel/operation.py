@@ -158,10 +158,13 @@ class RowOperation(Operation):
         """
         del variance, step
 
-    def image(self, maps: Any, masks: Any, side: Side, here: Row, below: Row, step: Step) -> Any:
-        """What the pairs on a diagonal need of one image, made of its maps."""
-        del masks, below, step
-        return side.see(maps, here)
+    def image(self, maps: Any, masks: Any, side: Side, step: Step) -> Any:
+        """What the pairs on a diagonal need of one image: its maps, as they see them.
+
+        They are maps of the input's positions, with the halo that the operation reads.
+        """
+        del masks, side, step
+        return maps
 
     def pair(
         self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ntkjax._kernel.boundary import materialized
+from ntkjax._kernel.contributions import Maps, contributions, laid_out
 from ntkjax._kernel.diagonals import Diagonals, Shift
 from ntkjax._kernel.operation import MixingOperation
+from ntkjax._kernel.pairs import Stores, cropped, loaded, pairs_of
 from ntkjax._kernel.plan import Plan
-from ntkjax._kernel.runs import find_runs
-from ntkjax._kernel.segment import ImageMaps, Maps, Segment, Stores, cropped
-from ntkjax._kernel.state import FIRST, NO_HALO, SECOND, Halo, Pairs, Row, Side, covariance, ring
+from ntkjax._kernel.segment import Segment
+from ntkjax._kernel.state import FIRST, NO_HALO, SECOND, Halo, Pairs, Row, covariance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,46 +69,47 @@ def each_row(
         operation = plan.nodes[consumer].operation
         assert operation is not None
         halo = operation.halo(plan.held[target].cross, plan.held[consumer].cross)
-    sides = FIRST, SECOND
-    if len(shifts) > 1:
-        pairing = dataclasses.replace(
-            pairing,
-            first=_unrolled(plan, pairing.first),
-            second=_unrolled(plan, pairing.second),
-        )
-        sides = Side(is_second=False, is_unrolled=True), Side(is_second=True, is_unrolled=True)
+    only = len(shifts) == 1
+    known: Shift = tuple(map(int, shifts[0])) if only else tuple(shifts.T)
+    sides, maps = (FIRST, SECOND), (pairing.first, pairing.second)
+    everywhere = Segment.to(plan, target, known)
+    given = [laid_out(everywhere, m, side) for m, side in zip(maps, sides, strict=True)]
+    variances = None
+    if not as_held and plan.held[target].in_distances:
+        variances = [
+            side.laid_out(m[target].variance, Row(rows, known), halo)
+            for m, side in zip(maps, sides, strict=True)
+        ]
 
     def one(total: Pairs, shift: Shift) -> Pairs:
-        segment = Segment.below(plan, target, shift)
-        of_nodes = [_only(segment, maps) for maps in (pairing.first, pairing.second)]
+        segment = Segment.to(plan, target, shift)
         # Stored, or XLA would make them anew for every pair, and the masks for every image.
-        masks = materialized(lambda _: segment.masks(), jax.tree.leaves(of_nodes)[:1])
+        masks = materialized(lambda _: segment.masks(), jax.tree.leaves(given)[:1])
 
-        def contributions(parts: Any) -> Any:
-            maps, masks = parts
+        def seen(parts: Any) -> Any:
+            given, masks = parts
             return [
-                segment.contributions(m, masks, side) for m, side in zip(maps, sides, strict=True)
+                contributions(segment, of_side, masks, side)
+                for of_side, side in zip(given, sides, strict=True)
             ]
 
-        first, second = materialized(contributions, (of_nodes, masks))
-        variances = None
-        if not as_held and plan.held[target].in_distances:
-            variances = tuple(
-                side.see(maps[target].variance, Row(rows, shift), halo)
-                for side, maps in zip(sides, (pairing.first, pairing.second), strict=True)
-            )
-        parts = segment.loaded(stores), first, variances, pairing.same
+        first, second = materialized(seen, (given, masks))
+        ends = variances and [
+            side.see(var, Row(rows, shift), halo)
+            for var, side in zip(variances, sides, strict=True)
+        ]
+        parts = loaded(segment, stores), first, ends, pairing.same
 
         def of_block(parts: Any, second: Any) -> Pairs:
-            loaded, first, variances, same = parts
-            pairs = segment.pairs(loaded, masks, first, second, same)
+            given, first, ends, same = parts
+            pairs = pairs_of(segment, given, masks, first, second, same)
             pairs = cropped(plan, target, pairs, halo)
-            return pairs if variances is None else _covariances(plan, target, pairs, *variances)
+            return _covariances(plan, target, pairs, *ends) if ends else pairs
 
         return _each_block(of_block, parts, second, total, sink, shift, pairing)
 
-    if len(shifts) == 1:
-        return one(total, tuple(map(int, shifts[0])))
+    if only:
+        return one(total, known)
     # Backwards, a row is made again: kept, the rows would be all pairs of positions.
     body = jax.checkpoint(lambda total, shift: (one(total, tuple(shift)), None))
     return lax.scan(body, total, jnp.asarray(shifts))[0]
@@ -144,38 +146,6 @@ def _covariances(plan: Plan, target: int, pairs: Pairs, first: Array, second: Ar
     cov = covariance(first, second, pairs.moment)
     excess = pairs.ntk is not None and plan.held[target].is_excess
     return Pairs(cov, pairs.ntk + cov if excess else pairs.ntk)  # type: ignore[operator]
-
-
-def _only(segment: Segment, maps: Maps) -> Maps:
-    """The maps of the nodes of a segment."""
-    return {i: maps[i] for i in segment.rows if i in maps}
-
-
-def _unrolled(plan: Plan, maps: Maps) -> Maps:
-    """Maps that go around twice, and on as far as windows read (see `Side`)."""
-    repeated = {i for run in find_runs(plan).values() for i in run.block}
-
-    def around(maps: Any, grid: Diagonals, halo: Halo, lead: int = 0) -> Any:
-        def one(image_map: Array) -> Array:
-            for axis, (period, (low, high)) in enumerate(zip(grid.periods, halo, strict=True)):
-                image_map = ring(image_map, 0, 2 * period + low + high, lead + axis)
-            return image_map
-
-        return jax.tree.map(one, maps)
-
-    result: Maps = {}
-    for i, of_node in maps.items():
-        node, held = plan.nodes[i], plan.held[i]
-        here, plain = held.cross, NO_HALO * held.cross.ndim
-        below = plan.held[node.inputs[0]].cross if node.inputs else here
-        read = plain if node.operation is None else node.operation.halo(below, here)
-        result[i] = ImageMaps(
-            variance=around(of_node.variance, here, held.halo),
-            images=around(of_node.images, here, plain, 1),
-            mixing=around(of_node.mixing, here, plain),
-            operation=around(of_node.operation, below, read, int(i in repeated)),
-        )
-    return result
 
 
 def covariance_rows(

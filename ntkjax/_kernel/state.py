@@ -61,30 +61,47 @@ class Side:
     """How pairs see what belongs to one of their two images.
 
     A map `[position per axis ..., *lanes]` of the first image is seen at p, one of the second at
-    the partner p + d.
+    the partner p + d. It is laid out once for all diagonals, and then seen on each of them.
 
     Attributes:
       is_second: whether these are second images.
-      is_unrolled: whether the maps go around twice, and on as far as windows read, so that every
-        displacement, also a traced one, is a slice of them.
     """
 
     is_second: bool
-    is_unrolled: bool = False
 
-    def see(self, maps: Any, row: Row, halo: Halo | None = None) -> Any:
-        """Maps (a pytree of them) as pairs on `row` see them, with a halo on request."""
-        halo = NO_HALO * row.grid.ndim if halo is None else halo
-        periods, shift = row.grid.periods, row.shift
+    def laid_out(self, maps: Any, row: Row, halo: Halo, lead: int = 0) -> Any:
+        """Maps (a pytree of them, with `lead` axes in front) for every displacement of `row`.
+
+        Where that is an array of many, the maps of second images go around twice, so that what
+        pairs see is a slice; else they are what pairs see.
+        """
 
         def one(image_map: Array) -> Array:
-            for axis, (period, d, (low, high)) in enumerate(zip(periods, shift, halo, strict=True)):
-                start = ((d if self.is_second else 0) - low) % period
-                cut: Callable[..., Array] = lax.dynamic_slice_in_dim if self.is_unrolled else ring
-                image_map = cut(image_map, start, period + low + high, axis)
+            axes = zip(row.grid.periods, row.shift, halo, strict=True)
+            for axis, (period, d, (low, high)) in enumerate(axes, lead):
+                known = d if self.is_second and isinstance(d, int) else 0
+                rounds = 2 if self._moves(d) else 1
+                start, length = (known - low) % period, rounds * period + low + high
+                image_map = ring(image_map, start, length, axis)
             return image_map
 
         return jax.tree.map(one, maps)
+
+    def see(self, maps: Any, row: Row, halo: Halo, lead: int = 0) -> Any:
+        """Maps that are laid out, as pairs on `row` see them, with a halo."""
+
+        def one(image_map: Array) -> Array:
+            axes = zip(row.grid.periods, row.shift, halo, strict=True)
+            for axis, (period, d, (low, high)) in enumerate(axes, lead):
+                if self._moves(d):
+                    image_map = lax.dynamic_slice_in_dim(image_map, d, period + low + high, axis)
+            return image_map
+
+        return jax.tree.map(one, maps)
+
+    def _moves(self, shift: Any) -> bool:
+        """Whether it is seen at displacements that are not known."""
+        return self.is_second and not isinstance(shift, int)
 
 
 def ring(image_map: Array, start: int, length: int, axis: int) -> Array:

@@ -11,7 +11,6 @@ zero; where a tap leaves it on one side only, the squared distance is the other 
 
 import dataclasses
 import functools
-import itertools
 import math
 import operator
 from collections.abc import Sequence
@@ -74,78 +73,66 @@ class TapSum(RowOperation):
         return any(window.is_circular for window in self.windows)
 
     def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
-        halo = self.halo(step.below, step.here)
-        var = ringed(variances[0], step.below.periods, halo)
-        masks = [
-            [None if own.all() else own for own in window.inside(size, period)]
-            for window, size, period in zip(
-                self.windows, step.below.sizes, step.here.periods, strict=True
-            )
-        ]
+        var = ringed(variances[0], step.below.periods, self.halo(step.below, step.here))
+        inside = self._inside(step.below, step.here)
+        masks = [[None if own.all() else own for own in of_axis] for of_axis in inside]
         return self._mean(var, masks, step)
 
     def masks(self, here: Row, below: Row) -> "TapMasks":
-        """Where taps lie inside the image on both sides, and on either side alone."""
-        first = [
-            window.inside(size, period)
-            for window, size, period in zip(
-                self.windows, below.grid.sizes, here.grid.periods, strict=True
-            )
-        ]
-        second = [
-            [_partner(inside, d) for inside in of_axis]
-            for of_axis, d in zip(first, here.shift, strict=True)
-        ]
-        both = [
-            [None if own.all() else own & other for own, other in zip(*sides, strict=True)]
-            for sides in zip(first, second, strict=True)
-        ]
-        if self._leave_together(here) or not self._can_leave(below.grid):
-            return TapMasks(both, None, None)
-        exists = [
-            np.arange(period) < size
-            for size, period in zip(here.grid.sizes, here.grid.periods, strict=True)
-        ]
-        live = [e & _partner(e, d) for e, d in zip(exists, here.shift, strict=True)]
-        taps = list(itertools.product(*(range(window.taps) for window in self.windows)))
+        """Where taps lie inside the image, on both sides and on either side alone."""
+        inside = self._inside(below.grid, here.grid)
+        together = all(isinstance(d, int) and d == 0 for d in here.shift)
+        return TapMasks(
+            [
+                None if own.all() else _seen_together(own, d)
+                for own, d in zip(inside, here.shift, strict=True)
+            ],
+            tuple(tuple(map(bool, own.all(1))) for own in inside),
+            self._can_leave(below.grid) and not together,
+        )
 
-        def alone(own: list, other: list) -> list:
-            return [
-                _outer([masks[i] for masks, i in zip(own, tap, strict=True)])
-                & ~_outer([masks[i] for masks, i in zip(other, tap, strict=True)])
-                & _outer(live)
-                for tap in taps
-            ]
-
-        return TapMasks(both, alone(first, second), alone(second, first))
-
-    def _leave_together(self, here: Row) -> bool:
-        """Whether the pairs are of equal positions."""
-        return all(isinstance(d, int) and d == 0 for d in here.shift)
-
-    def _can_leave(self, below: Diagonals) -> bool:
-        pairs = zip(self.windows, below.sizes, strict=True)
-        return any(window.can_leave(size) for window, size in pairs)
+    def _inside(self, below: Diagonals, here: Diagonals) -> list[np.ndarray]:
+        """For each axis, whether a tap of an output lies inside the image: (tap, period)."""
+        axes = zip(self.windows, below.sizes, here.periods, strict=True)
+        return [np.array(window.inside(size, period)) for window, size, period in axes]
 
     def maps(self, variance: Array | None, step: Step) -> Array | None:
         """The variance, of which an image contributes where a tap leaves the other one."""
         return variance if step.in_distances and self._can_leave(step.below) else None
 
-    def image(
-        self, maps: Array | None, masks: "TapMasks", side: Side, here: Row, below: Row, step: Step
-    ) -> Any:
-        """The mean over taps of the variances where a tap is inside on this side alone."""
-        alone = masks.second if side.is_second else masks.first
-        if maps is None or alone is None:
+    def _can_leave(self, below: Diagonals) -> bool:
+        pairs = zip(self.windows, below.sizes, strict=True)
+        return any(window.can_leave(size) for window, size in pairs)
+
+    def image(self, maps: Array | None, masks: "TapMasks", side: Side, step: Step) -> Array | None:
+        """The mean over taps of the variances where a tap is inside on this side alone.
+
+        With w = 1 where a tap is inside here and w' where it is so on the other side, this is the
+        sum of w_1 w_2 (1 - w'_1 w'_2) v, axis by axis: w (1 - w') of all that the next axes have,
+        and w w' of what they have on this side alone.
+        """
+        if maps is None or not masks.leave:
             return None
-        variance = side.see(maps, below, self.halo(step.below, step.here))
-        taps = itertools.product(*(range(window.taps) for window in self.windows))
-        total: Any = 0.0
-        for tap, mask in zip(taps, alone, strict=True):
-            entries = self._at(tap, variance, step)
-            mask = mask.reshape(mask.shape + (1,) * (entries.ndim - mask.ndim))
-            total = total + entries * mask.astype(entries.dtype)
-        return total / self._count
+        variance, own, alone = maps, masks.own(side), masks.alone(side)
+
+        def summed(axis: int, taps: tuple[int, ...]) -> tuple[Array, Array | None]:
+            """Of all, and of what is inside on this side alone, over the taps of later axes."""
+            if axis == len(self.windows):
+                return self._at(taps, variance, step), None
+            parts = [summed(axis + 1, (*taps, i)) for i in range(self.windows[axis].taps)]
+            weighed = lambda part, mask: part * along(mask, part.ndim, axis)  # noqa: E731
+            all_, lone = [], []
+            for i, (whole, part) in enumerate(parts):
+                all_.append(whole if own[axis][i] is None else weighed(whole, own[axis][i]))
+                if alone[axis][i] is not None:
+                    lone.append(weighed(whole, alone[axis][i]))
+                if part is not None:
+                    mask = masks.both[axis][i]
+                    lone.append(part if mask is None else weighed(part, mask))
+            add = functools.partial(functools.reduce, operator.add)
+            return add(all_), add(lone) if lone else None
+
+        return summed(0, ())[1] * (1 / self._count)  # type: ignore[operator]
 
     def pair(
         self, pairs: tuple[Pairs, ...], masks: "TapMasks", first: Any, second: Any, step: Step
@@ -196,25 +183,46 @@ class TapMasks:
     """Which outputs of a diagonal a tap counts for.
 
     Attributes:
-      both: for each axis and tap, where it is inside the image on both sides; None for everywhere.
-      first: for each tap of all axes, where it is inside the first image alone; None for nowhere.
-      second: the same for the second image.
+      weights: for each axis, where a tap is inside the first image, the second, both, the first
+        alone and the second alone: (which, tap, period); None where it always is.
+      everywhere: for each axis and tap, whether it always is.
+      leave: whether some tap is inside on one side alone.
     """
 
-    both: Masks
-    first: Any
+    weights: list[Array | None]
+    everywhere: tuple[tuple[bool, ...], ...] = static()
+    leave: bool = static()
+
+    def _of(self, which: int) -> Masks:
+        """For each axis and tap, its mask; None where it is always inside."""
+        return [
+            [None if always else weights[which, i] for i, always in enumerate(of_axis)]
+            for weights, of_axis in zip(self.weights, self.everywhere, strict=True)
+        ]
+
+    @property
+    def both(self) -> Masks:
+        """Where a tap is inside on both sides."""
+        return self._of(2)
+
+    def own(self, side: Side) -> Masks:
+        """Where a tap is inside the image of one side."""
+        return self._of(int(side.is_second))
+
+    def alone(self, side: Side) -> Masks:
+        """Where a tap is inside that image alone; None for nowhere."""
+        return self._of(3 + int(side.is_second))
+
+
+def _seen_together(inside: np.ndarray, shift: int | Array) -> Any:
+    """What `TapMasks.weights` holds of an axis, given whether a tap is inside: (tap, period)."""
+    first = inside.astype(np.float32)
     second: Any
-
-
-def _partner(mask: np.ndarray, shift: int | Array) -> Any:
-    """A mask along one axis as seen from the partner."""
     if isinstance(shift, int):
-        return np.roll(mask, -shift)
-    twice = jnp.asarray(np.concatenate([mask, mask]))
-    return lax.dynamic_slice_in_dim(twice, shift, len(mask))
-
-
-def _outer(parts: Sequence[Any]) -> Any:
-    """The product of masks along one axis each."""
-    spread = (along(part, len(parts), axis) for axis, part in enumerate(parts))
-    return functools.reduce(operator.and_, spread)
+        second = np.roll(first, -shift, 1)
+    else:
+        twice = jnp.asarray(np.concatenate([first, first], 1))
+        second = lax.dynamic_slice_in_dim(twice, shift, first.shape[1], 1)
+    both = first * second
+    parts = first, second, both, first - both, second - both
+    return np.stack(parts) if isinstance(shift, int) else jnp.stack(parts)

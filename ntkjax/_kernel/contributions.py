@@ -1,0 +1,146 @@
+"""What single images contribute to their pairs.
+
+Variances, and all that is made of them, belong to one image: they are made once per image, and for
+every diagonal seen once by all pairs that share it. Layers that are alike are seen together, their
+maps stacked, so that a deep network is a small program.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ntkjax._kernel.operation import static
+from ntkjax._kernel.segment import Segment
+from ntkjax._kernel.state import NO_HALO, Halo, Row, Side
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ImageMaps:
+    """What is known of single images at one place: maps `[position per axis ..., *lanes]`.
+
+    In a run, the maps of its block have the repetitions in front.
+
+    Attributes:
+      variance: K[p, p]; None in covariance form and inside runs.
+      images: the inputs themselves, channels in front; only at inputs.
+      mixing: e, m and A of a mixing operation; only in distance form.
+      operation: what the operation of the place needs of its input.
+    """
+
+    variance: Array | None = None
+    images: Array | None = None
+    mixing: tuple[Array, Array, Array] | None = None
+    operation: Any = None
+
+
+Maps = dict[int, ImageMaps]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Contributions:
+    """What the images of one side contribute at every node of a segment.
+
+    Attributes:
+      stacks: by the first node of those that are alike, what all of them contribute; in a run,
+        behind the repetitions.
+      variances: of an input that its consumer converts, by consumer and input.
+      places: for each node, the first of those like it, and its place among them.
+    """
+
+    stacks: dict[int, Any]
+    variances: dict[tuple[int, int], Array]
+    places: tuple[tuple[int, tuple[int, int]], ...] = static()
+
+    def of(self, node: int) -> Any:
+        """What the images contribute at a node, outside a run or in one repetition of it."""
+        places = dict(self.places)
+        if node not in places:
+            return None
+        first, index = places[node]
+        return jax.tree.map(lambda stack: stack[index], self.stacks[first])
+
+    def among(self, nodes: Iterable[int]) -> "Contributions":
+        """Those at some nodes alone."""
+        places = tuple((i, place) for i, place in self.places if i in set(nodes))
+        stacks = {first: self.stacks[first] for _, (first, _) in places}
+        variances = {key: var for key, var in self.variances.items() if key[0] in set(nodes)}
+        return Contributions(stacks, variances, places)
+
+
+def laid_out(segment: Segment, maps: Maps, side: Side) -> Contributions:
+    """The maps of one side as `Side.see` wants them, of a segment at all its diagonals."""
+    groups: dict[Any, list[int]] = {}
+    for i in segment.order:
+        if jax.tree.leaves(_maps(maps, i)):
+            groups.setdefault(_kind(segment, maps, i), []).append(i)
+    stacks = {}
+    for nodes in groups.values():
+        axis = int(nodes[0] in segment.repeated)
+        stack = jax.tree.map(
+            lambda *a, axis=axis: jnp.stack(a, axis), *(_maps(maps, i) for i in nodes)
+        )
+        stacks[nodes[0]] = side.laid_out(stack, *_seen(segment, nodes[0]))
+    variances = {
+        (i, j): side.laid_out(maps[j].variance, segment.rows[j], segment.halo(i, j))
+        for i in segment.order
+        for j in segment.plan.nodes[i].inputs
+        if not segment.is_source(i) and segment.changes(i, j)
+    }
+    places = tuple((i, (group[0], k)) for group in groups.values() for k, i in enumerate(group))
+    return Contributions(stacks, variances, places)
+
+
+def contributions(
+    segment: Segment, given: Contributions, masks: dict[int, Any], side: Side
+) -> Contributions:
+    """What the images of one side contribute on one diagonal, of maps that are laid out."""
+    stacks = {}
+    for i, stack in given.stacks.items():
+        row, halo, lead = _seen(segment, i)
+        seen = side.see(stack, row, halo, lead)
+        if not segment.is_source(i):
+            image = lambda seen, i=i: segment.operation(i).image(  # noqa: E731
+                seen, masks[i], side, segment.plan.step(i)
+            )
+            for _ in range(lead):
+                image = jax.vmap(image)
+            seen = image(seen)
+        stacks[i] = seen
+    variances = {
+        (i, j): side.see(var, segment.rows[j], segment.halo(i, j))
+        for (i, j), var in given.variances.items()
+    }
+    return Contributions(stacks, variances, given.places)
+
+
+def _maps(maps: Maps, i: int) -> Any:
+    """The maps that the pairs at a node see."""
+    of_node = maps[i]
+    known = (m for m in (of_node.images, of_node.mixing, of_node.operation) if m is not None)
+    return next(known, None)
+
+
+def _seen(segment: Segment, i: int) -> tuple[Row, Halo, int]:
+    """The row on which a node's maps are seen, their halo, and the axes in front of a stack."""
+    if not segment.is_source(i):
+        return (
+            segment.below(i),
+            segment.halo(i, segment.plan.nodes[i].inputs[0]),
+            1 + (i in segment.repeated),
+        )
+    row, is_input = segment.rows[i], segment.plan.nodes[i].operation is None
+    return row, NO_HALO * row.grid.ndim, 1 + is_input  # channels
+
+
+def _kind(segment: Segment, maps: Maps, i: int) -> Any:
+    """What nodes agree in whose maps are stacked."""
+    if segment.is_source(i):
+        return i
+    leaves, structure = jax.tree.flatten(_maps(maps, i))
+    return segment.likeness(i), segment.repeated.get(i), structure, tuple(map(jnp.shape, leaves))

@@ -1,0 +1,213 @@
+"""The pairs on one diagonal: from where a segment starts to its target, layer by layer."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ntkjax._kernel.boundary import materialized
+from ntkjax._kernel.contributions import Contributions
+from ntkjax._kernel.inputs import mean_over_channels, squared_distance
+from ntkjax._kernel.plan import Plan
+from ntkjax._kernel.runs import Run
+from ntkjax._kernel.segment import Segment
+from ntkjax._kernel.state import NO_HALO, Halo, Pairs, Shift, covariance, ringed
+
+Stores = dict[int, Pairs]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Of what the nodes of a segment make their pairs, besides those before them.
+
+    Attributes:
+      operations: the operation of each node; of a run, its numbers stacked along the repetitions.
+      masks: what depends on the diagonal alone.
+      first: what first images contribute.
+      second: what second images contribute.
+    """
+
+    operations: dict[int, Any]
+    masks: dict[int, Any]
+    first: Contributions
+    second: Contributions
+
+    def among(self, nodes: Sequence[int]) -> "Parts":
+        """Those of some nodes alone."""
+        operations = {i: self.operations[i] for i in nodes}
+        masks = {i: self.masks[i] for i in nodes if i in self.masks}
+        return Parts(operations, masks, self.first.among(nodes), self.second.among(nodes))
+
+
+def loaded(segment: Segment, stores: Stores) -> Stores:
+    """The diagonals of the nodes where a segment starts, of those held on several."""
+
+    def index(i: int) -> int | Array:
+        return segment.plan.held[i].cross.row_index(segment.rows[i].shift)
+
+    return {
+        i: stores[i].map(lambda array, i=i: array[index(i)])
+        for i in segment.rows
+        if i in stores and segment.is_source(i)
+    }
+
+
+def pairs_of(
+    segment: Segment,
+    given: Stores,
+    masks: dict[int, Any],
+    first: Contributions,
+    second: Contributions,
+    same: Array | None,
+) -> Pairs:
+    """The diagonal of the target, of the pairs of these images.
+
+    `same` tells which pairs are of one image with itself (None: not known to be).
+    """
+    operations = {i: segment.plan.nodes[i].operation for i in segment.order}
+    parts = Parts(operations, masks, first, second)
+    made = {
+        i: _load(segment, i, given.get(i), first.of(i), second.of(i), same)
+        for i in segment.order
+        if segment.is_source(i)
+    }
+    nodes: list[int] = []
+    for i in segment.order:
+        if i in segment.runs:
+            run = segment.runs[i]
+            made |= _made(segment, nodes, made, parts)
+            made[run.last], nodes = _pairs_of_run(segment, run, made[run.entry], parts), []
+        elif i not in made and i not in segment.repeated:
+            nodes.append(i)
+    return (made | _made(segment, nodes, made, parts))[segment.target]
+
+
+def _made(segment: Segment, nodes: Sequence[int], given: Stores, parts: Parts) -> Stores:
+    """Those of some nodes that are kept, each made of what is kept before it."""
+    made, waiting = dict(given), list[int]()
+    for i in nodes:
+        waiting.append(i)
+        if segment.is_kept(i):
+            group = segment.ancestors(i, waiting)
+            made[i] = materialized(
+                lambda of, group=group: _fused(segment, group, *of),
+                (_needed(segment, group, made), parts.among(group)),
+            )
+            waiting = [j for j in waiting if j not in group]
+    return made
+
+
+def _needed(segment: Segment, nodes: Sequence[int], made: Stores) -> Stores:
+    """Of all that is made, what some nodes take."""
+    return {j: made[j] for i in nodes for j in segment.plan.nodes[i].inputs if j in made}
+
+
+def _fused(segment: Segment, nodes: Sequence[int], made: Stores, parts: Parts) -> Pairs:
+    """The last of some nodes, without storing those before it."""
+    plan, made = segment.plan, dict(made)
+    for i in nodes:
+        given = tuple(_taken(segment, made[j], i, j, parts) for j in plan.nodes[i].inputs)
+        one, two = parts.first.of(i), parts.second.of(i)
+        pairs = parts.operations[i].pair(given, parts.masks[i], one, two, plan.step(i))
+        made[i] = _with_halo(plan, pairs, i)
+    return made[nodes[-1]]
+
+
+def _pairs_of_run(segment: Segment, run: Run, pairs: Pairs, parts: Parts) -> Pairs:
+    """All repetitions of a run, as a loop, which stores what it carries."""
+    plan, end = segment.plan, run.block[-1]
+    masks, parts = parts.masks, parts.among(run.block)
+    repeated = run.operations(plan, pairs.moment.dtype), parts.first, parts.second
+
+    def body(pairs: Pairs, of_block: Any) -> tuple[Pairs, None]:
+        operations, first, second = of_block
+        parts = Parts(operations, masks, first, second)
+        made = _made(segment, run.block[:-1], {run.entry: pairs}, parts)
+        nodes = segment.ancestors(end, [i for i in run.block if i not in made])
+        return _fused(segment, nodes, made, parts), None
+
+    pairs, _ = lax.scan(jax.checkpoint(body), pairs, repeated)
+    if plan.form(end) == plan.form(run.last):
+        return pairs
+
+    def last(pairs: Pairs) -> Pairs:
+        plain = cropped(plan, end, pairs, NO_HALO * segment.rows[end].grid.ndim)
+        return _with_halo(plan, plain, run.last)
+
+    return materialized(last, pairs)
+
+
+def _with_halo(plan: Plan, pairs: Pairs, i: int) -> Pairs:
+    """A row of node i with the entries beyond its ends that its consumers read."""
+    held = plan.held[i]
+
+    def pad(array: Array) -> Array:
+        if held.is_ring:
+            return ringed(array, held.cross.periods, held.halo)
+        wide = [*held.halo, *[(0, 0)] * (array.ndim - len(held.halo))]
+        return jnp.pad(array, wide) if any(map(any, held.halo)) else array
+
+    return pairs.map(pad)
+
+
+def _taken(segment: Segment, pairs: Pairs, i: int, j: int, parts: Parts) -> Pairs:
+    """What consumer i takes of its input j."""
+    pairs = cropped(segment.plan, j, pairs, segment.halo(i, j))
+    if not segment.changes(i, j):
+        return pairs
+    first, second = (side.variances[i, j] for side in (parts.first, parts.second))
+    return resolved(segment.plan, i, j, pairs, first, second)
+
+
+def _load(
+    segment: Segment, i: int, pairs: Pairs | None, first: Any, second: Any, same: Array | None
+) -> Pairs:
+    """One diagonal of a node where the segment starts."""
+    step, shift = segment.plan.step(i), segment.rows[i].shift
+
+    def fn(parts: Any) -> Pairs:
+        pairs, first, second, same = parts
+        if pairs is None:
+            term = squared_distance if step.in_distances else jnp.multiply
+            moment = mean_over_channels(term, first, second)
+            pairs = Pairs(moment, jnp.zeros_like(moment) if step.ntk else None)
+        elif first is not None:
+            pairs = _after_mixing(pairs, first, second, same, shift)
+        return _with_halo(segment.plan, pairs, i)
+
+    parts = pairs, first, second, same
+    return materialized(fn, parts) if segment.is_kept(i) else fn(parts)
+
+
+def cropped(plan: Plan, i: int, pairs: Pairs, halo: Halo) -> Pairs:
+    """Rows of node i with no more than the given halo."""
+    held = plan.held[i]
+    crop = tuple(
+        slice(low - a, low + period + b)
+        for (low, _), (a, b), period in zip(held.halo, halo, held.cross.periods, strict=True)
+    )
+    return pairs.map(lambda array: array[crop])
+
+
+def resolved(plan: Plan, i: int, j: int, pairs: Pairs, first: Array, second: Array) -> Pairs:
+    """What consumer i takes of its input j, where it asks for covariances or whole tangents."""
+    cov = covariance(first, second, pairs.moment)
+    ntk = pairs.ntk
+    if ntk is not None and plan.is_resolved(i, j):
+        ntk = ntk + cov
+    return Pairs(cov if plan.is_converted(i, j) else pairs.moment, ntk)
+
+
+def _after_mixing(pairs: Pairs, first: Any, second: Any, same: Array | None, shift: Shift) -> Pairs:
+    """Distances, of what a mixing operation has summed (see `operations/mixing.py`)."""
+    (e1, m1, mass1), (e2, m2, mass2) = first, second
+    distance = pairs.moment - e1 - e2 + (mass1 - mass2) * (m1 - m2)
+    distance = jnp.maximum(distance, 0.0)
+    if same is not None:
+        zero = jnp.all(jnp.array([d == 0 for d in shift], bool))
+        distance = jnp.where(same & zero, 0.0, distance)
+    return Pairs(distance, pairs.ntk)
