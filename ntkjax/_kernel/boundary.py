@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend.core import jaxpr_as_fun
 
 
 def materialized(fn: Callable[[Any], Any], operands: Any) -> Any:
@@ -23,13 +22,13 @@ def materialized(fn: Callable[[Any], Any], operands: Any) -> Any:
         return fn(operands)  # of constants alone
     # Equal to itself unless it is NaN, and then so is the result.
     value = floats[0][(0,) * floats[0].ndim]
-    program, shapes = jax.make_jaxpr(fn, return_shape=True)(operands)
+    program = jax.jit(fn)  # traced once, for its shapes
+    shapes = jax.eval_shape(program, operands)
 
-    def undefined(*_: Any) -> list[Array]:
-        return [jnp.full(a.shape, jnp.nan, a.dtype) for a in jax.tree.leaves(shapes)]
+    def undefined(_: Any) -> Any:
+        return jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), shapes)
 
-    made = lax.cond(value == value, jaxpr_as_fun(program), undefined, *jax.tree.leaves(operands))
-    return jax.tree.unflatten(jax.tree.structure(shapes), made)
+    return lax.cond(value == value, program, undefined, operands)
 
 
 def linear_materialized(fn: Callable[[Array, Any], Array], x: Array, weights: Any) -> Array:
