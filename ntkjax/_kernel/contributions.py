@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ntkjax._kernel.boundary import materialized
 from ntkjax._kernel.operation import static
 from ntkjax._kernel.segment import Segment
 from ntkjax._kernel.state import NO_HALO, Halo, Row, Side
@@ -99,24 +100,38 @@ def laid_out(segment: Segment, maps: Maps, side: Side) -> Contributions:
 def contributions(
     segment: Segment, given: Contributions, masks: dict[int, Any], side: Side
 ) -> Contributions:
-    """What the images of one side contribute on one diagonal, of maps that are laid out."""
-    stacks = {}
-    for i, stack in given.stacks.items():
-        row, halo, lead = _seen(segment, i)
-        seen = side.see(stack, row, halo, lead)
-        if not segment.is_source(i):
+    """What the images of one side contribute on one diagonal, of maps that are laid out.
+
+    All is stored, or XLA would make it anew for every pair; what is seen before what is made of it,
+    or it would look for the diagonal anew for every tap.
+    """
+
+    def seen(given: Contributions) -> Contributions:
+        stacks = {i: side.see(stack, *_seen(segment, i)) for i, stack in given.stacks.items()}
+        variances = {
+            (i, j): side.see(var, segment.rows[j], segment.halo(i, j))
+            for (i, j), var in given.variances.items()
+        }
+        return dataclasses.replace(given, stacks=stacks, variances=variances)
+
+    def images(parts: Any) -> dict[int, Any]:
+        stacks, masks = parts
+        made = {}
+        for i, stack in stacks.items():
             image = lambda seen, i=i: segment.operation(i).image(  # noqa: E731
                 seen, masks[i], side, segment.plan.step(i)
             )
-            for _ in range(lead):
+            for _ in range(1 + (i in segment.repeated)):
                 image = jax.vmap(image)
-            seen = image(seen)
-        stacks[i] = seen
-    variances = {
-        (i, j): side.see(var, segment.rows[j], segment.halo(i, j))
-        for (i, j), var in given.variances.items()
-    }
-    return Contributions(stacks, variances, given.places)
+            made[i] = image(stack)
+        return made
+
+    known = all(isinstance(d, int) for row in segment.rows.values() for d in row.shift)
+    if side.is_second and not known:
+        given = materialized(seen, given)
+    masked = {i: stack for i, stack in given.stacks.items() if masks.get(i) is not None}
+    made = materialized(images, (masked, masks)) if masked else {}
+    return dataclasses.replace(given, stacks=given.stacks | made)
 
 
 def _maps(maps: Maps, i: int) -> Any:

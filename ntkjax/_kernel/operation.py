@@ -159,9 +159,10 @@ class RowOperation(Operation):
         del variance, step
 
     def image(self, maps: Any, masks: Any, side: Side, step: Step) -> Any:
-        """What the pairs on a diagonal need of one image: its maps, as they see them.
+        """What the pairs on a diagonal need of one image, where that depends on the diagonal.
 
-        They are maps of the input's positions, with the halo that the operation reads.
+        Of its maps, as the pairs see them: of the input's positions, with the halo that the
+        operation reads. Without masks, these themselves.
         """
         del masks, side, step
         return maps

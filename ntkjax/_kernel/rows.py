@@ -83,17 +83,12 @@ def each_row(
 
     def one(total: Pairs, shift: Shift) -> Pairs:
         segment = Segment.to(plan, target, shift)
-        # Stored, or XLA would make them anew for every pair, and the masks for every image.
+        # Stored, or XLA would make them anew for every image.
         masks = materialized(lambda _: segment.masks(), jax.tree.leaves(given)[:1])
-
-        def seen(parts: Any) -> Any:
-            given, masks = parts
-            return [
-                contributions(segment, of_side, masks, side)
-                for of_side, side in zip(given, sides, strict=True)
-            ]
-
-        first, second = materialized(seen, (given, masks))
+        first, second = (
+            contributions(segment, of_side, masks, side)
+            for of_side, side in zip(given, sides, strict=True)
+        )
         ends = variances and [
             side.see(var, Row(rows, shift), halo)
             for var, side in zip(variances, sides, strict=True)

@@ -10,10 +10,8 @@ zero; where a tap leaves it on one side only, the squared distance is the other 
 """
 
 import dataclasses
-import functools
 import math
-import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -29,8 +27,9 @@ from ntkjax._kernel.signal import Signal
 from ntkjax._kernel.state import Halo, Pairs, Row, Side, ringed
 from ntkjax._kernel.window import Window, infer_windows
 
-#: For each axis and tap, which outputs it counts for: a mask along the axis, or None for all.
-Masks = Sequence[Sequence[Any]]
+#: For each axis, by tap, which outputs it counts for: a mask along the axis, or None for all. A tap
+#: that is not there counts for none.
+Masks = Sequence[Mapping[int, Any]]
 
 
 @operation
@@ -75,7 +74,10 @@ class TapSum(RowOperation):
     def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
         var = ringed(variances[0], step.below.periods, self.halo(step.below, step.here))
         inside = self._inside(step.below, step.here)
-        masks = [[None if own.all() else own for own in of_axis] for of_axis in inside]
+        masks = [
+            {i: None if own.all() else own.astype(np.float32) for i, own in enumerate(of_axis)}
+            for of_axis in inside
+        ]
         return self._mean(var, masks, step)
 
     def masks(self, here: Row, below: Row) -> "TapMasks":
@@ -87,7 +89,7 @@ class TapSum(RowOperation):
                 None if own.all() else _seen_together(own, d)
                 for own, d in zip(inside, here.shift, strict=True)
             ],
-            tuple(tuple(map(bool, own.all(1))) for own in inside),
+            tuple(tuple(bool(tap.all()) for tap in of_axis) for of_axis in inside),
             self._can_leave(below.grid) and not together,
         )
 
@@ -113,26 +115,15 @@ class TapSum(RowOperation):
         """
         if maps is None or not masks.leave:
             return None
-        variance, own, alone = maps, masks.own(side), masks.alone(side)
-
-        def summed(axis: int, taps: tuple[int, ...]) -> tuple[Array, Array | None]:
-            """Of all, and of what is inside on this side alone, over the taps of later axes."""
-            if axis == len(self.windows):
-                return self._at(taps, variance, step), None
-            parts = [summed(axis + 1, (*taps, i)) for i in range(self.windows[axis].taps)]
-            weighed = lambda part, mask: part * along(mask, part.ndim, axis)  # noqa: E731
-            all_, lone = [], []
-            for i, (whole, part) in enumerate(parts):
-                all_.append(whole if own[axis][i] is None else weighed(whole, own[axis][i]))
-                if alone[axis][i] is not None:
-                    lone.append(weighed(whole, alone[axis][i]))
-                if part is not None:
-                    mask = masks.both[axis][i]
-                    lone.append(part if mask is None else weighed(part, mask))
-            add = functools.partial(functools.reduce, operator.add)
-            return add(all_), add(lone) if lone else None
-
-        return summed(0, ())[1] * (1 / self._count)  # type: ignore[operator]
+        own, alone = masks.own(side), masks.alone(side)
+        whole, part = maps, None
+        for axis in reversed(range(len(self.windows))):
+            new = self._over_taps(whole, axis, alone[axis], step)
+            if part is not None:
+                old = self._over_taps(part, axis, masks.both[axis], step)
+                new = old if new is None else new + old
+            whole, part = self._over_taps(whole, axis, own[axis], step), new
+        return part * (1 / self._count)  # type: ignore[operator]
 
     def pair(
         self, pairs: tuple[Pairs, ...], masks: "TapMasks", first: Any, second: Any, step: Step
@@ -146,35 +137,38 @@ class TapSum(RowOperation):
     def _count(self) -> int:
         return math.prod(window.taps for window in self.windows)
 
-    def _at(self, taps: tuple[int, ...], array: Array, step: Step) -> Array:
-        """Entries at one tap's positions."""
-        for axis, (window, tap) in enumerate(zip(self.windows, taps, strict=True)):
-            size, period = step.below.sizes[axis], step.here.periods[axis]
-            array = window.slide(array, axis, tap, size, period)
-        return array
+    def _over_taps(self, array: Any, axis: int, masks: Mapping[int, Any], step: Step) -> Any:
+        """Sum over taps along one axis of the entries at their positions; None for no taps."""
+        window, size, period = self.windows[axis], step.below.sizes[axis], step.here.periods[axis]
+        total = None
+        for tap, mask in masks.items():
+            entries = window.slide(array, axis, tap, size, period)
+            if mask is not None:
+                entries = entries * along(mask, entries.ndim, axis)
+            total = entries if total is None else total + entries
+        return total
 
     def _mean(self, array: Array, masks: Masks, step: Step) -> Array:
         """Mean over taps of the entries at their positions, where the masks let them through."""
 
-        def over_taps(array: Array, weights: Any) -> Array:
-            def inner(axis: int, taps: tuple[int, ...]) -> Array:
-                if axis == len(self.windows):
-                    return self._at(taps, array, step)
-                total: Any = None
-                for tap, weight in enumerate(weights[axis]):
-                    part = inner(axis + 1, (*taps, tap))
-                    if weight is not None:
-                        part = part * along(weight, part.ndim, axis)
-                    total = part if total is None else total + part
-                return total
+        def over_taps(array: Array, masks: Masks, axis: int = 0) -> Array:
+            if axis == len(self.windows):
+                return array
+            # The window slides before later axes are summed: so XLA on CPU reads one array of
+            # pairs at all taps, and needs no other.
+            window, size, period = (
+                self.windows[axis],
+                step.below.sizes[axis],
+                step.here.periods[axis],
+            )
+            total: Any = None
+            for tap, mask in masks[axis].items():
+                entries = over_taps(window.slide(array, axis, tap, size, period), masks, axis + 1)
+                entries = entries if mask is None else entries * along(mask, entries.ndim, axis)
+                total = entries if total is None else total + entries
+            return total
 
-            return inner(0, ())
-
-        weights = [
-            [None if mask is None else jnp.asarray(mask, array.dtype) for mask in of_axis]
-            for of_axis in masks
-        ]
-        return linear_materialized(over_taps, array, weights) * (1 / self._count)
+        return linear_materialized(over_taps, array, masks) * (1 / self._count)
 
 
 @jax.tree_util.register_dataclass
@@ -193,13 +187,6 @@ class TapMasks:
     everywhere: tuple[tuple[bool, ...], ...] = static()
     leave: bool = static()
 
-    def _of(self, which: int) -> Masks:
-        """For each axis and tap, its mask; None where it is always inside."""
-        return [
-            [None if always else weights[which, i] for i, always in enumerate(of_axis)]
-            for weights, of_axis in zip(self.weights, self.everywhere, strict=True)
-        ]
-
     @property
     def both(self) -> Masks:
         """Where a tap is inside on both sides."""
@@ -210,8 +197,15 @@ class TapMasks:
         return self._of(int(side.is_second))
 
     def alone(self, side: Side) -> Masks:
-        """Where a tap is inside that image alone; None for nowhere."""
-        return self._of(3 + int(side.is_second))
+        """Where a tap is inside that image alone."""
+        masks = self._of(3 + int(side.is_second))
+        return [{i: mask for i, mask in axis.items() if mask is not None} for axis in masks]
+
+    def _of(self, which: int) -> Masks:
+        return [
+            {i: None if always else weights[which, i] for i, always in enumerate(of_axis)}  # type: ignore[index]
+            for weights, of_axis in zip(self.weights, self.everywhere, strict=True)
+        ]
 
 
 def _seen_together(inside: np.ndarray, shift: int | Array) -> Any:
