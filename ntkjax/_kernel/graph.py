@@ -16,12 +16,13 @@ Value = Any  # int | tuple["Value", ...]
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """One operation in its network; inputs of the network have none."""
+    """One operation in its network; inputs of the network have none, and may be kernels."""
 
     operation: Operation | None
     inputs: tuple[int, ...]
     signal: Signal
     place: str
+    is_kernel: bool = False
 
 
 @dataclasses.dataclass
@@ -32,11 +33,11 @@ class Graph:
     #: Inputs whose axes no layer has named yet.
     unnamed: set[int] = dataclasses.field(default_factory=set)
 
-    def add_input(self, signal: Signal, *, named: bool) -> int:
-        """A new input; the first layer on top of it names its axes, if not `named`."""
+    def add_input(self, signal: Signal, *, is_kernel: bool) -> int:
+        """A new input; unless it is a kernel, the first layer on top of it names its axes."""
         index = len(self.nodes)
-        self.nodes.append(Node(None, (), signal, f"input {index}"))
-        if not named:
+        self.nodes.append(Node(None, (), signal, f"input {index}", is_kernel))
+        if not is_kernel:
             self.unnamed.add(index)
         return index
 

@@ -304,7 +304,7 @@ def network_graph(part: Part, items: list[Any], structure: Value) -> tuple[Graph
         signal = _signal(item, index)
         if isinstance(item, Kernel):
             _check_kernel(item, signal, index)
-        graph.add_input(signal, named=isinstance(item, Kernel))
+        graph.add_input(signal, is_kernel=isinstance(item, Kernel))
     output = build(part, graph, structure, "network")
     for index in range(len(items)):
         _check_batches(graph, index)

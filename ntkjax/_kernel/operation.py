@@ -115,6 +115,11 @@ class Operation:
         del in_distances
         return bool(given) and all(given)
 
+    def has_tangent(self, given: bool, step: Step) -> bool:
+        """Whether what is held of the tangent kernel is other than zero, if that of an input is."""
+        del step
+        return given
+
     def takes_excess(self, is_excess: bool) -> bool:
         """Whether an input may be an excess, for an output that is one or not."""
         return is_excess

@@ -174,7 +174,7 @@ def _load(
         if pairs is None:
             term = squared_distance if step.in_distances else jnp.multiply
             moment = mean_over_channels(term, first, second)
-            pairs = Pairs(moment, jnp.zeros_like(moment) if step.ntk else None)
+            pairs = Pairs(moment)
         elif first is not None:
             pairs = _after_mixing(pairs, first, second, same, shift)
         return _with_halo(segment.plan, pairs, i)
@@ -197,8 +197,8 @@ def resolved(plan: Plan, i: int, j: int, pairs: Pairs, first: Array, second: Arr
     """What consumer i takes of its input j, where it asks for covariances or whole tangents."""
     cov = covariance(first, second, pairs.moment)
     ntk = pairs.ntk
-    if ntk is not None and plan.is_resolved(i, j):
-        ntk = ntk + cov
+    if plan.is_resolved(i, j):
+        ntk = cov if ntk is None else ntk + cov
     return Pairs(cov if plan.is_converted(i, j) else pairs.moment, ntk)
 
 

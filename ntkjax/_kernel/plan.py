@@ -7,6 +7,7 @@ as covariances.
 
 import dataclasses
 import functools
+import itertools
 
 from ntkjax._kernel.diagonals import Diagonals
 from ntkjax._kernel.graph import Graph, Node
@@ -39,6 +40,8 @@ class Held:
       own: diagonals of the kernels of images with themselves.
       in_distances: whether as distances rather than covariances.
       is_excess: whether the tangent kernel is its excess over the covariance.
+      has_tangent: whether it is other than zero; that of inputs and, as an excess, of the first
+        linear layer vanishes.
       halo: what a row holds beyond its ends, for the windows that read it.
       is_ring: whether that is the row's other end, not zeros.
     """
@@ -47,6 +50,7 @@ class Held:
     own: Diagonals | None
     in_distances: bool
     is_excess: bool
+    has_tangent: bool
     halo: Halo
     is_ring: bool
 
@@ -88,7 +92,8 @@ class Plan:
         """In which arrays the pairs of one diagonal come at a node."""
         held = self.held[index]
         places = held.cross.sizes, held.cross.periods
-        return places, held.in_distances, held.is_excess, held.halo, held.is_ring
+        tangent = held.is_excess, held.has_tangent
+        return places, held.in_distances, *tangent, held.halo, held.is_ring
 
     def step(self, index: int) -> Step:
         """All that the operation of a node needs to know."""
@@ -132,7 +137,11 @@ class Plan:
             rows = self._own_rows(index)
             cross = held.cross.zero() if rows is None else rows
             return dataclasses.replace(
-                held, cross=cross, own=rows, is_excess=held.is_excess and tangents
+                held,
+                cross=cross,
+                own=rows,
+                is_excess=held.is_excess and tangents,
+                has_tangent=held.has_tangent and tangents,
             )
 
         held = tuple(own(i, h) for i, h in enumerate(self.held))
@@ -178,11 +187,11 @@ def make_plan(graph: Graph, outputs: list[int], request: Request, symmetric: boo
             if node.operation.needs_distance or (linear and in_distances[i]):
                 in_distances[j] = True
     forms = zip(
-        cross, own, in_distances, _excesses(graph, in_distances, request), *_halos(graph, geometry),
-        strict=True,
+        cross, own, in_distances, _excesses(graph, in_distances, request), itertools.repeat(True),
+        *_halos(graph, geometry), strict=False,
     )  # fmt: skip
     held = tuple(Held(*parts) for parts in forms)
-    return Plan(tuple(graph.nodes), held, tuple(outputs), request, symmetric)
+    return _with_tangents(Plan(tuple(graph.nodes), held, tuple(outputs), request, symmetric))
 
 
 def _needs(
@@ -215,6 +224,19 @@ def _excesses(graph: Graph, in_distances: list[bool], request: Request) -> list[
         given = tuple(result[j] and distances for j in node.inputs)
         result.append(node.operation.is_excess(given, distances))
     return result
+
+
+def _with_tangents(plan: Plan) -> Plan:
+    """The plan, with the places known where the tangent kernel, or its excess, vanishes."""
+    known: list[bool] = []
+    for index, node in enumerate(plan.nodes):
+        given = any(known[j] or plan.is_resolved(index, j) for j in node.inputs)
+        operation = node.operation
+        tangent = operation.has_tangent(given, plan.step(index)) if operation else node.is_kernel
+        known.append(tangent and plan.request.ntk)
+    pairs = zip(plan.held, known, strict=True)
+    held = tuple(dataclasses.replace(held, has_tangent=tangent) for held, tangent in pairs)
+    return dataclasses.replace(plan, held=held)
 
 
 def _halos(graph: Graph, geometry: list[Diagonals]) -> tuple[list[Halo], list[bool]]:

@@ -139,8 +139,9 @@ def _each_block(
 def _covariances(plan: Plan, target: int, pairs: Pairs, first: Array, second: Array) -> Pairs:
     """Covariances of distances, and whole tangents."""
     cov = covariance(first, second, pairs.moment)
-    excess = pairs.ntk is not None and plan.held[target].is_excess
-    return Pairs(cov, pairs.ntk + cov if excess else pairs.ntk)  # type: ignore[operator]
+    if not plan.held[target].is_excess:
+        return Pairs(cov, pairs.ntk)
+    return Pairs(cov, cov if pairs.ntk is None else pairs.ntk + cov)
 
 
 def covariance_rows(
@@ -148,16 +149,17 @@ def covariance_rows(
 ) -> Pairs:
     """Several diagonals of a node, with an axis in front, as covariances."""
     shape = (rows.count, *rows.periods, *pairing.lanes)
-    ntk = plan.request.ntk
+    wanted = plan.request.ntk
 
     def sink(total: Pairs, row: Pairs, shift: Shift, start: Any) -> Pairs:
         def put(total: Array, row: Array) -> Array:
             at = (rows.row_index(shift), *(0,) * rows.ndim, *_lanes_at(start, pairing))
             return lax.dynamic_update_slice(total, row[None], at)
 
-        return jax.tree.map(put, total, row)
+        ntk = jnp.zeros_like(row.moment) if wanted and row.ntk is None else row.ntk
+        return jax.tree.map(put, total, Pairs(row.moment, ntk))
 
-    total = _zeros(shape, pairing, stores, ntk)
+    total = _zeros(shape, pairing, stores, wanted)
     return each_row(plan, target, rows, pairing, stores, total, sink)
 
 
@@ -176,7 +178,7 @@ def mixed_rows(plan: Plan, target: int, pairing: Pairing, stores: Stores) -> Pai
         return jax.tree.map(add, total, row)
 
     start = operation.start(step.below, step.here, pairing.lanes)
-    total = _zeros(start, pairing, stores, plan.request.ntk)
+    total = _zeros(start, pairing, stores, plan.held[target].has_tangent)
     rows = plan.given_rows(target, step.here)
     total = each_row(plan, below, rows, pairing, stores, total, sink, target)
     shape = (step.here.count, *step.here.periods, *pairing.lanes)

@@ -27,7 +27,7 @@ class Pairs:
     """Kernels between images on one diagonal, or on several with an axis in front.
 
     `moment` is the distance or the covariance; `ntk` is the tangent kernel, or its excess over the
-    covariance, and None when it is not asked for.
+    covariance, and None when it is not asked for or vanishes.
     """
 
     moment: Array

@@ -59,6 +59,9 @@ class Affine(RowOperation):
     def is_excess(self, given: tuple[bool, ...], in_distances: bool) -> bool:
         return in_distances and self.width_scale is None
 
+    def has_tangent(self, given: bool, step: Step) -> bool:
+        return given or not step.is_excess
+
     def takes_excess(self, is_excess: bool) -> bool:
         return False
 
@@ -71,14 +74,13 @@ class Affine(RowOperation):
         self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
     ) -> Pairs:
         (given,) = pairs
-        ntk = None
-        if given.ntk is not None and step.is_excess:
-            ntk = self.weight_var * given.ntk  # Theta' - K': here a K + c = K'
-        elif given.ntk is not None:
+        ntk = None if given.ntk is None else self.weight_var * given.ntk
+        if step.ntk and not step.is_excess:  # of an excess, Theta' - K', that is all: a K + c = K'
             own_weight, own_bias = self._tangent_scales(step.signal)
             moment = given.moment
             cov = covariance(first, second, moment) if step.in_distances else moment
-            ntk = self.weight_var * given.ntk + own_weight * cov + own_bias
+            own = own_weight * cov + own_bias
+            ntk = own if ntk is None else ntk + own
         moment = self.weight_var * given.moment
         if not step.in_distances and self.bias_var is not None:
             moment = moment + self.bias_var

@@ -8,7 +8,6 @@ import functools
 import operator
 from typing import Any
 
-import jax
 from jax import Array
 
 from ntkjax._kernel.operation import LayerError, RowOperation, Step, operation
@@ -44,7 +43,13 @@ class Sum(RowOperation):
     def pair(
         self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
     ) -> Pairs:
-        return jax.tree.map(lambda *parts: functools.reduce(operator.add, parts), *pairs)
+        def total(parts: list[Array]) -> Array | None:
+            return functools.reduce(operator.add, parts) if parts else None
+
+        tangents = [given.ntk for given in pairs if given.ntk is not None]
+        moment = total([given.moment for given in pairs])
+        assert moment is not None
+        return Pairs(moment, total(tangents))
 
 
 def _check_independent(signals: tuple[Signal, ...]) -> None:

@@ -9,7 +9,7 @@ from jax import Array
 
 from ntkjax._kernel.diagonals import Diagonals, Rows, from_matrix, shifted
 from ntkjax._kernel.kernel import Kernel
-from ntkjax._kernel.operation import LayerError, Operation, operation, static
+from ntkjax._kernel.operation import LayerError, Operation, Step, operation, static
 from ntkjax._kernel.signal import Signal
 
 
@@ -37,6 +37,9 @@ class Custom(Operation):
             out.is_gaussian,
             frozenset({source}) if out.is_gaussian else signals[0].sources,
         )
+
+    def has_tangent(self, given: bool, step: Step) -> bool:
+        return True
 
     def is_excess(self, given: tuple[bool, ...], in_distances: bool) -> bool:
         return False

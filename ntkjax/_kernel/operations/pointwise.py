@@ -77,6 +77,9 @@ class Dual(RowOperation):
     def is_excess(self, given: tuple[bool, ...], in_distances: bool) -> bool:
         return False
 
+    def has_tangent(self, given: bool, step: Step) -> bool:
+        return given or step.given_excess
+
     def takes_excess(self, is_excess: bool) -> bool:
         return True
 
@@ -94,10 +97,10 @@ class Dual(RowOperation):
         (given,) = pairs
         acute = step.signal.is_nonnegative
         dual = self.activation.pair(first, second, given.moment, acute=acute)
-        if given.ntk is None:
-            return Pairs(dual.distance)
-        ntk = given.ntk + dual.covariance if step.given_excess else given.ntk
-        return Pairs(dual.distance, ntk * dual.slope)
+        ntk = given.ntk
+        if step.given_excess:
+            ntk = dual.covariance if ntk is None else ntk + dual.covariance
+        return Pairs(dual.distance, None if ntk is None else ntk * dual.slope)
 
 
 @operation
