@@ -56,18 +56,24 @@ def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
     return total
 
 
+#: The power of two of obtuse angles, and a root that counts as zero: their product is above 1.
+_LARGE, _LEAST = 2.0**50, 2.0**-45
+
+
 @jax.custom_jvp
 def _kept(delta: Array) -> tuple[Array, Array]:
     """min(delta, 2 - delta) and its square root s, negative where delta > 1.
 
     On CPU, XLA makes cheap operations anew in each consumer, but keeps what a square root returns.
-    All is made of one root, which is s, or 1 / s for obtuse angles, so that `delta`, which may be
-    a long sum, is made once.
+    All is made of one root, so that `delta`, which may be a long sum, is made once. Roots of obtuse
+    angles are told from others, which are at most 1, by a large power of two.
     """
     acute = jnp.maximum(jnp.minimum(delta, 2 - delta), 0.0)
-    root = jnp.sqrt(jnp.where(delta > 1, 1 / acute, acute))
-    half = jnp.where(root > 1, 1 / root, root)
-    return half * half, jnp.where(root > 1, -half, half)
+    root = jnp.sqrt(jnp.where(delta > 1, _LARGE**2 * jnp.maximum(acute, _LEAST**2), acute))
+    obtuse = root > 1
+    half = jnp.where(root == _LARGE * _LEAST, 0.0, root / _LARGE)
+    half = jnp.where(obtuse, half, root)
+    return half * half, jnp.where(obtuse, -half, half)
 
 
 @_kept.defjvp

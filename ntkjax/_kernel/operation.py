@@ -184,6 +184,11 @@ class MixingOperation(Operation):
 
     needs_energy = True
 
+    def groups(self, rows: Diagonals, here: Diagonals) -> tuple[int, ...]:
+        """How many neighbouring input rows along each axis to make together and hand to `add`."""
+        del here
+        return (1,) * rows.ndim
+
     def start(self, below: Diagonals, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the total, of which `finish` makes [row, position per axis ..., *lanes]."""
         raise NotImplementedError
@@ -196,15 +201,16 @@ class MixingOperation(Operation):
     def add(
         self,
         total: Array,
-        row: Array,
+        rows: Array,
         shift: Shift,
         lanes: tuple[Any, ...],
         below: Diagonals,
         here: Diagonals,
     ) -> Array:
-        """Add what one input row, at displacement `shift`, contributes to the output rows.
+        """Add what a group of input rows, at displacements `shift`, contributes.
 
-        The row, with its halo, is that of a block of pairs which starts at `lanes`.
+        The rows `[position per axis ..., member, *lanes]`, with their halo, are those of a block of
+        pairs which starts at `lanes`.
         """
         raise NotImplementedError
 

@@ -1,11 +1,17 @@
-"""The pairs on one diagonal: from where a segment starts to its target, layer by layer."""
+"""The pairs on a diagonal: from where a segment starts to its target, layer by layer.
+
+A row is laid out `[position per axis ..., diagonal, *lanes]`: some diagonals are made together.
+"""
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from ntkjax._kernel.boundary import materialized
@@ -46,14 +52,13 @@ class Parts:
 def loaded(segment: Segment, stores: Stores) -> Stores:
     """The diagonals of the nodes where a segment starts, of those held on several."""
 
-    def index(i: int) -> int | Array:
-        return segment.plan.held[i].cross.row_index(segment.rows[i].shift)
+    def load(i: int) -> Pairs:
+        grid = segment.plan.held[i].cross
+        index = grid.row_index(segment.rows[i].shift)
+        places = [index] if isinstance(index, int) else list(index)
+        return stores[i].map(lambda array: jnp.stack([array[k] for k in places], grid.ndim))
 
-    return {
-        i: stores[i].map(lambda array, i=i: array[index(i)])
-        for i in segment.rows
-        if i in stores and segment.is_source(i)
-    }
+    return {i: load(i) for i in segment.rows if i in stores and segment.is_source(i)}
 
 
 def pairs_of(
@@ -208,6 +213,6 @@ def _after_mixing(pairs: Pairs, first: Any, second: Any, same: Array | None, shi
     distance = pairs.moment - e1 - e2 + (mass1 - mass2) * (m1 - m2)
     distance = jnp.maximum(distance, 0.0)
     if same is not None:
-        zero = jnp.all(jnp.array([d == 0 for d in shift], bool))
-        distance = jnp.where(same & zero, 0.0, distance)
+        zero = functools.reduce(operator.and_, (jnp.asarray(d) == 0 for d in shift), np.True_)
+        distance = jnp.where(same & zero.reshape(-1, 1, 1), 0.0, distance)
     return Pairs(distance, pairs.ntk)

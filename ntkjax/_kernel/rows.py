@@ -5,11 +5,13 @@ made block by block, and each block's row goes at once where it belongs.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from ntkjax._kernel.boundary import materialized
@@ -20,6 +22,7 @@ from ntkjax._kernel.pairs import Stores, cropped, loaded, pairs_of
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.segment import Segment
 from ntkjax._kernel.state import FIRST, NO_HALO, SECOND, Halo, Pairs, Row, covariance
+from ntkjax._kernel.tiles import BLOCK
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +44,88 @@ class Pairing:
     block: int | None = None
     same: Array | None = None
 
+    def block_of(self, rows: Diagonals, members: int) -> int | None:
+        """How many first images to take at a time, where so many rows are made together."""
+        if self.block is None:
+            return None
+        most = BLOCK // (math.prod(rows.periods) * self.lanes[-1] * members)
+        divisors = [n for n in range(1, self.block + 1) if self.block % n == 0]
+        return max(n for n in divisors if n <= max(most, 1))
 
-#: Puts a row of a block of pairs where it belongs: from the total so far, the row, its displacement
-#: and the place of the block among the first images.
+
+#: Puts rows of a block of pairs where they belong: from the total so far, the rows that are made
+#: together, their displacements, and the place of the block among the first images.
 Sink = Callable[[Pairs, Pairs, Shift, Any], Pairs]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Diagonal:
+    """How diagonals of a node are made.
+
+    Attributes:
+      plan: the plan of the network.
+      target: the node.
+      rows: the diagonals to make.
+      pairing: the pairs of images.
+      stores: the nodes made already.
+      consumer: which takes the diagonals as they are held; None for covariances, whole tangents.
+    """
+
+    plan: Plan
+    target: int
+    rows: Diagonals
+    pairing: Pairing
+    stores: Stores
+    consumer: int | None
+
+    @property
+    def halo(self) -> Halo:
+        """What the consumer reads beyond the ends of a row."""
+        if self.consumer is None:
+            return NO_HALO * self.rows.ndim
+        operation, held = self.plan.nodes[self.consumer].operation, self.plan.held
+        assert operation is not None
+        return operation.halo(held[self.target].cross, held[self.consumer].cross)
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether distances are held, and covariances taken."""
+        if self.consumer is None:
+            return self.plan.held[self.target].in_distances
+        return self.plan.is_converted(self.consumer, self.target)
+
+    def laid_out(self, shift: Any) -> Any:
+        """The maps of both sides for all diagonals of some displacements, and the end variances."""
+        segment, row = Segment.to(self.plan, self.target, shift), Row(self.rows, shift)
+        maps = (self.pairing.first, FIRST), (self.pairing.second, SECOND)
+        given = [laid_out(segment, m, side) for m, side in maps]
+        if not self.is_converted:
+            return given, None
+        return given, [side.laid_out(m[self.target].variance, row, self.halo) for m, side in maps]
+
+    def of_images(self, shift: Shift, everywhere: Any) -> tuple[Any, Any]:
+        """What does not depend on pairs: of the diagonal and second images, and of all images."""
+        given, variances = everywhere
+        segment, row = Segment.to(self.plan, self.target, shift), Row(self.rows, shift)
+        # Stored, or XLA would make them anew for every image.
+        masks = materialized(lambda _: segment.masks(), jax.tree.leaves(given)[:1])
+        first, second = (
+            contributions(segment, of_side, masks, side)
+            for of_side, side in zip(given, (FIRST, SECOND), strict=True)
+        )
+        ends = variances and [
+            side.see(variance, row, self.halo)
+            for variance, side in zip(variances, (FIRST, SECOND), strict=True)
+        ]
+        return (masks, second), (loaded(segment, self.stores), first, ends)
+
+    def of_pairs(self, shift: Shift, fixed: Any, parts: Any, same: Array | None) -> Pairs:
+        """The pairs on the diagonal, of a block of first images."""
+        (masks, second), (given, first, ends) = fixed, parts
+        segment = Segment.to(self.plan, self.target, shift)
+        pairs = pairs_of(segment, given, masks, first, second, same)
+        pairs = cropped(self.plan, self.target, pairs, self.halo)
+        return _covariances(self.plan, self.target, pairs, *ends) if ends else pairs
 
 
 def each_row(
@@ -56,73 +137,61 @@ def each_row(
     total: Pairs,
     sink: Sink,
     consumer: int | None = None,
+    groups: tuple[int, ...] | None = None,
 ) -> Pairs:
-    """Hand every one of some diagonals of a node to `sink`.
+    """Hand every one of some diagonals of a node to `sink`, in groups of so many along each axis.
 
     They come as covariances with whole tangents, unless they go to a consumer which takes them as
     they are held.
     """
-    shifts = rows.displacements()
-    as_held = consumer is not None and not plan.is_converted(consumer, target)
-    halo: Halo = NO_HALO * rows.ndim
-    if consumer is not None:
-        operation = plan.nodes[consumer].operation
-        assert operation is not None
-        halo = operation.halo(plan.held[target].cross, plan.held[consumer].cross)
-    only = len(shifts) == 1
-    known: Shift = tuple(map(int, shifts[0])) if only else tuple(shifts.T)
-    sides, maps = (FIRST, SECOND), (pairing.first, pairing.second)
-    everywhere = Segment.to(plan, target, known)
-    given = [laid_out(everywhere, m, side) for m, side in zip(maps, sides, strict=True)]
-    variances = None
-    if not as_held and plan.held[target].in_distances:
-        variances = [
-            side.laid_out(m[target].variance, Row(rows, known), halo)
-            for m, side in zip(maps, sides, strict=True)
-        ]
+    diagonal = _Diagonal(plan, target, rows, pairing, stores, consumer)
+    shifts = _grouped(rows, groups or (1,) * rows.ndim)
+    only = shifts.shape[:2] == (1, 1)
+    known = tuple(map(int, shifts[0, 0])) if only else tuple(shifts.reshape(-1, rows.ndim).T)
+    everywhere = diagonal.laid_out(known)
 
-    def one(total: Pairs, shift: Shift) -> Pairs:
-        segment = Segment.to(plan, target, shift)
-        # Stored, or XLA would make them anew for every image.
-        masks = materialized(lambda _: segment.masks(), jax.tree.leaves(given)[:1])
-        first, second = (
-            contributions(segment, of_side, masks, side)
-            for of_side, side in zip(given, sides, strict=True)
-        )
-        ends = variances and [
-            side.see(var, Row(rows, shift), halo)
-            for var, side in zip(variances, sides, strict=True)
-        ]
-        parts = loaded(segment, stores), first, ends, pairing.same
+    block = pairing.block_of(rows, shifts.shape[1])
 
-        def of_block(parts: Any, second: Any) -> Pairs:
-            given, first, ends, same = parts
-            pairs = pairs_of(segment, given, masks, first, second, same)
-            pairs = cropped(plan, target, pairs, halo)
-            return _covariances(plan, target, pairs, *ends) if ends else pairs
+    def some(total: Pairs, shift: Any) -> Pairs:
+        fixed, parts = diagonal.of_images(shift, everywhere)
 
-        return _each_block(of_block, parts, second, total, sink, shift, pairing)
+        def of_block(parts: Any, same: Array | None) -> Pairs:
+            return diagonal.of_pairs(shift, fixed, parts, same)
+
+        return _each_block(of_block, (parts, pairing.same), total, sink, shift, pairing, block)
 
     if only:
-        return one(total, known)
-    # Backwards, a row is made again: kept, the rows would be all pairs of positions.
-    body = jax.checkpoint(lambda total, shift: (one(total, tuple(shift)), None))
-    return lax.scan(body, total, jnp.asarray(shifts))[0]
+        return some(total, known)
+
+    def body(total: Pairs, shifts: Array) -> tuple[Pairs, None]:
+        return some(total, tuple(shifts.T)), None
+
+    # Backwards, rows are made again: kept, they would be all pairs of positions.
+    return lax.scan(jax.checkpoint(body), total, jnp.asarray(shifts))[0]
+
+
+def _grouped(rows: Diagonals, groups: tuple[int, ...]) -> np.ndarray:
+    """The displacements of some rows, so many along each axis at a time: (group, member, axis)."""
+    ndim = rows.ndim
+    split = [n for held, g in zip(rows.rows, groups, strict=True) for n in (len(held) // g, g)]
+    table = rows.displacements().reshape(*split, ndim)
+    table = table.transpose(*range(0, 2 * ndim, 2), *range(1, 2 * ndim, 2), 2 * ndim)
+    members = math.prod(groups)
+    return table.reshape(rows.count // members, members, ndim)
 
 
 def _each_block(
     of_block: Callable[..., Pairs],
     parts: Any,
-    second: Any,
     total: Pairs,
     sink: Sink,
     shift: Shift,
     pairing: Pairing,
+    block: int | None,
 ) -> Pairs:
-    """Make a row block by block of first images."""
-    block = pairing.block
+    """Make rows block by block of first images."""
     if block is None or block >= pairing.lanes[0]:
-        return sink(total, of_block(parts, second), shift, 0)
+        return sink(total, of_block(*parts), shift, 0)
 
     def body(total: Pairs, start: Array) -> tuple[Pairs, None]:
         def cut(array: Array) -> Array:
@@ -130,7 +199,7 @@ def _each_block(
                 return array  # belongs to second images alone
             return lax.dynamic_slice_in_dim(array, start, block, -2)
 
-        return sink(total, of_block(jax.tree.map(cut, parts), second), shift, start), None
+        return sink(total, of_block(*jax.tree.map(cut, parts)), shift, start), None
 
     starts = jnp.arange(0, pairing.lanes[0], block)
     return lax.scan(jax.checkpoint(body), total, starts)[0]
@@ -153,8 +222,10 @@ def covariance_rows(
 
     def sink(total: Pairs, row: Pairs, shift: Shift, start: Any) -> Pairs:
         def put(total: Array, row: Array) -> Array:
-            at = (rows.row_index(shift), *(0,) * rows.ndim, *_lanes_at(start, pairing))
-            return lax.dynamic_update_slice(total, row[None], at)
+            place = rows.row_index(shift)  # of one row: it is not made together with others
+            place = place if isinstance(place, int) else place[0]
+            at = (place, *(0,) * rows.ndim, *_lanes_at(start, pairing))
+            return lax.dynamic_update_slice(total, jnp.moveaxis(row, rows.ndim, 0), at)
 
         ntk = jnp.zeros_like(row.moment) if wanted and row.ntk is None else row.ntk
         return jax.tree.map(put, total, Pairs(row.moment, ntk))
@@ -170,17 +241,18 @@ def mixed_rows(plan: Plan, target: int, pairing: Pairing, stores: Stores) -> Pai
     (below,) = plan.nodes[target].inputs
     step = plan.step(target)
 
-    def sink(total: Pairs, row: Pairs, shift: Shift, start: Any) -> Pairs:
-        def add(total: Array, row: Array) -> Array:
+    def sink(total: Pairs, made: Pairs, shift: Shift, start: Any) -> Pairs:
+        def add(total: Array, made: Array) -> Array:
             lanes = _lanes_at(start, pairing)
-            return operation.add(total, row, shift, lanes, step.below, step.here)
+            return operation.add(total, made, shift, lanes, step.below, step.here)
 
-        return jax.tree.map(add, total, row)
+        return jax.tree.map(add, total, made)
 
+    rows = plan.given_rows(target, step.here)
+    groups = operation.groups(rows, step.here)
     start = operation.start(step.below, step.here, pairing.lanes)
     total = _zeros(start, pairing, stores, plan.held[target].has_tangent)
-    rows = plan.given_rows(target, step.here)
-    total = each_row(plan, below, rows, pairing, stores, total, sink, target)
+    total = each_row(plan, below, rows, pairing, stores, total, sink, target, groups)
     shape = (step.here.count, *step.here.periods, *pairing.lanes)
     return total.map(lambda a: operation.finish(a, step.below).reshape(shape))
 

@@ -45,11 +45,11 @@ def covariance(first: Array, second: Array, distance: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One cyclic diagonal at one place of the network.
+    """A cyclic diagonal at one place of the network, or some that are made together.
 
     Attributes:
       grid: sizes and periods of the place.
-      shift: the displacement along each axis; integers, or traced inside a loop over diagonals.
+      shift: the displacement along each axis: an integer, or of each diagonal, in an array.
     """
 
     grid: Diagonals
@@ -61,7 +61,8 @@ class Side:
     """How pairs see what belongs to one of their two images.
 
     A map `[position per axis ..., *lanes]` of the first image is seen at p, one of the second at
-    the partner p + d. It is laid out once for all diagonals, and then seen on each of them.
+    the partner p + d. It is laid out once for all diagonals, and then seen on some of them, which
+    form an axis in front of the lanes.
 
     Attributes:
       is_second: whether these are second images.
@@ -72,8 +73,8 @@ class Side:
     def laid_out(self, maps: Any, row: Row, halo: Halo, lead: int = 0) -> Any:
         """Maps (a pytree of them, with `lead` axes in front) for every displacement of `row`.
 
-        Where that is an array of many, the maps of second images go around twice, so that what
-        pairs see is a slice; else they are what pairs see.
+        Where that is an array, the maps of second images go around twice, so that what pairs see
+        is a slice; else they are what pairs see.
         """
 
         def one(image_map: Array) -> Array:
@@ -83,19 +84,27 @@ class Side:
                 rounds = 2 if self._moves(d) else 1
                 start, length = (known - low) % period, rounds * period + low + high
                 image_map = ring(image_map, start, length, axis)
-            return image_map
+            return jnp.expand_dims(image_map, lead + row.grid.ndim)
 
         return jax.tree.map(one, maps)
 
     def see(self, maps: Any, row: Row, halo: Halo, lead: int = 0) -> Any:
         """Maps that are laid out, as pairs on `row` see them, with a halo."""
+        count = max((jnp.size(d) for d in row.shift if self._moves(d)), default=0)
+        if not count:
+            return maps
 
-        def one(image_map: Array) -> Array:
+        def on(image_map: Array, diagonal: int) -> Array:
             axes = zip(row.grid.periods, row.shift, halo, strict=True)
             for axis, (period, d, (low, high)) in enumerate(axes, lead):
                 if self._moves(d):
-                    image_map = lax.dynamic_slice_in_dim(image_map, d, period + low + high, axis)
+                    length = period + low + high
+                    start = jnp.asarray(d)[diagonal]
+                    image_map = lax.dynamic_slice_in_dim(image_map, start, length, axis)
             return image_map
+
+        def one(image_map: Array) -> Array:
+            return jnp.concatenate([on(image_map, k) for k in range(count)], lead + row.grid.ndim)
 
         return jax.tree.map(one, maps)
 

@@ -34,15 +34,19 @@ from ntkjax._kernel.window import Window, infer_windows
 
 @dataclasses.dataclass(frozen=True)
 class Band:
-    """What the input rows of one axis add to the output rows.
+    """What groups of input rows along one axis add to output rows.
 
     Attributes:
-      rows: output row (its index among those held) of each contribution: (input row, contribution).
-      weights: weight of each tap at each output position: (input row, contribution, tap, period).
+      rows: output rows (their indices among those held) to which the group that starts at an input
+        row adds: (input row, place).
+      weights: of every tap of a member of the group, at each output position: (input row, place,
+        member, tap, period).
+      terms: for every place, the members and taps which have a weight in some group.
     """
 
     rows: np.ndarray
     weights: np.ndarray
+    terms: tuple[tuple[tuple[int, int], ...], ...]
 
 
 class BandedMap(MixingOperation):
@@ -85,22 +89,44 @@ class BandedMap(MixingOperation):
             for axis in range(given.ndim)
         )  # fmt: skip
 
+    def groups(self, rows: Diagonals, here: Diagonals) -> tuple[int, ...]:
+        return tuple(self._group(axis, len(held), here) for axis, held in enumerate(rows.rows))
+
+    def _group(self, axis: int, count: int, here: Diagonals) -> int:
+        """Two rows where an output position has an even number of its own.
+
+        What they add is read and written at once; and of two rows it is known which is even.
+        """
+        stride, few = self.windows[axis].stride, here.ndim - axis <= 2
+        return 2 if few and here.count > 1 and stride % 2 == 0 and count % 2 == 0 else 1
+
     def band(self, axis: int, below: Diagonals, here: Diagonals) -> Band:
         """The table of an axis, over the input rows that the output rows demand."""
         table: dict[int, dict[int, np.ndarray]] = {}
         for index, row in enumerate(here.rows[axis]):
             for e, weights in self.contributions(axis, below, here, row).items():
                 table.setdefault(e, {})[index] = weights
-        period, taps = below.periods[axis], self.windows[axis].taps
-        width = max(map(len, table.values()))
-        rows = np.zeros((period, width), int)
-        weights = np.zeros((period, width, taps, here.periods[axis]))
-        for e, entries in table.items():
-            # Places left over add nothing, to rows which no other place of e adds to.
-            others = [index for index in range(len(here.rows[axis])) if index not in entries]
-            rows[e] = [*entries, *others[: width - len(entries)]]
-            weights[e, : len(entries)] = list(entries.values())
-        return Band(rows, weights)
+        taps, period = self.windows[axis].taps, here.periods[axis]
+        demanded = sorted(table)
+        size = self._group(axis, len(demanded), here)
+        groups = [demanded[k : k + size] for k in range(0, len(demanded), size)]
+        # In the order of their distance, so that a place means the same in every group.
+        stride = self.windows[axis].stride
+        near = lambda e: lambda i: (here.rows[axis][i] - e // stride) % period  # noqa: E731
+        places = [sorted({i for e in g for i in table[e]}, key=near(g[0])) for g in groups]
+        width = max(map(len, places))
+        rows = np.zeros((below.periods[axis], width), int)
+        weights = np.zeros((below.periods[axis], width, size, taps, period))
+        for members, held in zip(groups, places, strict=True):
+            # Places left over add nothing, to rows which no other place of the group adds to.
+            others = [i for i in range(len(here.rows[axis])) if i not in held]
+            rows[members[0]] = [*held, *others[: width - len(held)]]
+            for m, e in enumerate(members):
+                for i, of_taps in table[e].items():
+                    weights[members[0], held.index(i), m] = of_taps
+        used = np.any(weights != 0, axis=(0, 4))
+        terms = tuple(tuple((int(m), int(i)) for m, i in np.argwhere(of)) for of in used)
+        return Band(rows, weights, terms)
 
     def start(self, below: Diagonals, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
         return (*map(len, here.rows), *here.periods, *lanes)
@@ -108,36 +134,61 @@ class BandedMap(MixingOperation):
     def add(
         self,
         total: Array,
-        row: Array,
+        rows: Array,
         shift: Shift,
         lanes: tuple[Any, ...],
         below: Diagonals,
         here: Diagonals,
     ) -> Array:
         bands = [self.band(axis, below, here) for axis in range(below.ndim)]
-        rows = [jnp.asarray(band.rows)[d] for band, d in zip(bands, shift, strict=True)]
+        first = [d if isinstance(d, int) else d[0] for d in shift]
+        held_at = [jnp.asarray(band.rows)[d] for band, d in zip(bands, first, strict=True)]
         weights = [
-            jnp.asarray(band.weights, row.dtype)[d] for band, d in zip(bands, shift, strict=True)
+            jnp.asarray(band.weights, rows.dtype)[d] for band, d in zip(bands, first, strict=True)
         ]
-        parts = list(itertools.product(*(range(len(places)) for places in rows)))
+        used = ([k for k, terms in enumerate(band.terms) if terms] for band in bands)
+        parts = list(itertools.product(*used))
         places = [
-            (*(rows[axis][k] for axis, k in enumerate(part)), *(0,) * below.ndim, *lanes)
+            (*(held_at[axis][k] for axis, k in enumerate(part)), *(0,) * below.ndim, *lanes)
             for part in parts
         ]
-        shape = (*(1,) * below.ndim, *here.periods, *row.shape[below.ndim :])
+        shape = (*(1,) * below.ndim, *here.periods, *rows.shape[1 + below.ndim :])
         held = [lax.dynamic_slice(total, place, shape) for place in places]
 
         def added(operands: Any) -> list[Array]:
-            held, row, weights = operands
+            held, rows, weights = operands
             return [
-                old + self._summed(row, [w[k] for w, k in zip(weights, part, strict=True)],
-                                   below, here).reshape(shape)
+                old + self._mixed(rows, bands, weights, part, below, here).reshape(shape)
                 for old, part in zip(held, parts, strict=True)
-            ]  # fmt: skip
+            ]
 
         # All is read before any is written, so that XLA writes in place.
-        for new, place in zip(materialized(added, (held, row, weights)), places, strict=True):
+        for new, place in zip(materialized(added, (held, rows, weights)), places, strict=True):
             total = lax.dynamic_update_slice(total, new, place)
+        return total
+
+    def _mixed(
+        self,
+        rows: Array,
+        bands: Sequence[Band],
+        weights: Sequence[Array],
+        part: Sequence[int],
+        below: Diagonals,
+        here: Diagonals,
+        member: int = 0,
+        axis: int = 0,
+    ) -> Array:
+        """Weighted sum over members and taps, axis by axis, for one place in each band."""
+        if axis == below.ndim:
+            return lax.index_in_dim(rows, member, axis, keepdims=False)
+        window, band, k = self.windows[axis], bands[axis], part[axis]
+        total: Any = None
+        for m, tap in band.terms[k]:
+            entries = window.slide(rows, axis, tap, below.sizes[axis], here.periods[axis])
+            index = member * band.weights.shape[2] + m
+            entries = self._mixed(entries, bands, weights, part, below, here, index, axis + 1)
+            entries = entries * along(weights[axis][k, m, tap], entries.ndim, axis)
+            total = entries if total is None else total + entries
         return total
 
     def _summed(
@@ -251,16 +302,17 @@ class GlobalPool(MixingOperation):
     def add(
         self,
         total: Array,
-        row: Array,
+        rows: Array,
         shift: Shift,
         lanes: tuple[Any, ...],
         below: Diagonals,
         here: Diagonals,
     ) -> Array:
+        row, only = jnp.squeeze(rows, below.ndim), [jnp.reshape(d, ()) for d in shift]
         for axis, (size, period) in enumerate(zip(below.sizes, below.periods, strict=True)):
             if size < period:
                 live = np.stack([below.live(axis, d) for d in range(period)])
-                mask = jnp.asarray(live, row.dtype)[shift[axis]]
+                mask = jnp.asarray(live, row.dtype)[only[axis]]
                 row = row * along(mask, row.ndim, axis)
         if row.shape == total.shape:
             return total + row

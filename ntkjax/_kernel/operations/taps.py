@@ -21,14 +21,14 @@ import numpy as np
 from jax import Array, lax
 
 from ntkjax._kernel.boundary import linear_materialized
-from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along
+from ntkjax._kernel.diagonals import Diagonals, Rows, Shift
 from ntkjax._kernel.operation import RowOperation, Step, operation, static
 from ntkjax._kernel.signal import Signal
 from ntkjax._kernel.state import Halo, Pairs, Row, Side, ringed
 from ntkjax._kernel.window import Window, infer_windows
 
-#: For each axis, by tap, which outputs it counts for: a mask along the axis, or None for all. A tap
-#: that is not there counts for none.
+#: For each axis, by tap, which outputs it counts for: a mask along the axis (and the diagonals), or
+#: None for all. A tap that is not there counts for none.
 Masks = Sequence[Mapping[int, Any]]
 
 
@@ -144,7 +144,7 @@ class TapSum(RowOperation):
         for tap, mask in masks.items():
             entries = window.slide(array, axis, tap, size, period)
             if mask is not None:
-                entries = entries * along(mask, entries.ndim, axis)
+                entries = entries * _along(mask, entries.ndim, axis, step)
             total = entries if total is None else total + entries
         return total
 
@@ -164,7 +164,9 @@ class TapSum(RowOperation):
             total: Any = None
             for tap, mask in masks[axis].items():
                 entries = over_taps(window.slide(array, axis, tap, size, period), masks, axis + 1)
-                entries = entries if mask is None else entries * along(mask, entries.ndim, axis)
+                entries = (
+                    entries if mask is None else entries * _along(mask, entries.ndim, axis, step)
+                )
                 total = entries if total is None else total + entries
             return total
 
@@ -178,7 +180,7 @@ class TapMasks:
 
     Attributes:
       weights: for each axis, where a tap is inside the first image, the second, both, the first
-        alone and the second alone: (which, tap, period); None where it always is.
+        alone and the second alone: (which, tap, period, diagonal); None where it always is.
       everywhere: for each axis and tap, whether it always is.
       leave: whether some tap is inside on one side alone.
     """
@@ -208,15 +210,25 @@ class TapMasks:
         ]
 
 
+def _along(mask: Any, ndim: int, axis: int, step: Step) -> Any:
+    """A mask along an axis, and along the diagonals that are made together where it has them."""
+    shape = [1] * ndim
+    shape[axis] = mask.shape[0]
+    if mask.ndim > 1:
+        shape[step.here.ndim] = mask.shape[1]
+    return mask.reshape(shape)
+
+
 def _seen_together(inside: np.ndarray, shift: int | Array) -> Any:
     """What `TapMasks.weights` holds of an axis, given whether a tap is inside: (tap, period)."""
     first = inside.astype(np.float32)
-    second: Any
     if isinstance(shift, int):
-        second = np.roll(first, -shift, 1)
+        second = np.roll(first, -shift, 1)[..., None]
     else:
-        twice = jnp.asarray(np.concatenate([first, first], 1))
-        second = lax.dynamic_slice_in_dim(twice, shift, first.shape[1], 1)
+        twice, period = jnp.asarray(np.concatenate([first, first], 1)), first.shape[1]
+        seen = [lax.dynamic_slice_in_dim(twice, d, period, 1) for d in shift]
+        second = jnp.stack(seen, -1)
+    first = np.broadcast_to(first[..., None], second.shape)
     both = first * second
     parts = first, second, both, first - both, second - both
     return np.stack(parts) if isinstance(shift, int) else jnp.stack(parts)
