@@ -52,11 +52,13 @@ class Contributions:
         behind the repetitions.
       variances: of an input that its consumer converts, by consumer and input.
       places: for each node, the first of those like it, and its place among them.
+      axis: where the lanes of the pairs have the images of the other side; None for no pairs.
     """
 
     stacks: dict[int, Any]
     variances: dict[tuple[int, int], Array]
     places: tuple[tuple[int, tuple[int, int]], ...] = static()
+    axis: int | None = static()
 
     def of(self, node: int) -> Any:
         """What the images contribute at a node, outside a run or in one repetition of it."""
@@ -64,17 +66,26 @@ class Contributions:
         if node not in places:
             return None
         first, index = places[node]
-        return jax.tree.map(lambda stack: stack[index], self.stacks[first])
+        return self._spread(jax.tree.map(lambda stack: stack[index], self.stacks[first]))
+
+    def variance(self, consumer: int, given: int) -> Array:
+        """The variances of an input that its consumer converts."""
+        return self._spread(self.variances[consumer, given])
+
+    def _spread(self, maps: Any) -> Any:
+        """Maps of images as maps of pairs."""
+        axis = self.axis
+        return maps if axis is None else jax.tree.map(lambda a: jnp.expand_dims(a, axis), maps)
 
     def among(self, nodes: Iterable[int]) -> "Contributions":
         """Those at some nodes alone."""
         places = tuple((i, place) for i, place in self.places if i in set(nodes))
         stacks = {first: self.stacks[first] for _, (first, _) in places}
         variances = {key: var for key, var in self.variances.items() if key[0] in set(nodes)}
-        return Contributions(stacks, variances, places)
+        return dataclasses.replace(self, stacks=stacks, variances=variances, places=places)
 
 
-def laid_out(segment: Segment, maps: Maps, side: Side) -> Contributions:
+def laid_out(segment: Segment, maps: Maps, side: Side, axis: int | None) -> Contributions:
     """The maps of one side as `Side.see` wants them, of a segment at all its diagonals."""
     groups: dict[Any, list[int]] = {}
     for i in segment.order:
@@ -82,9 +93,9 @@ def laid_out(segment: Segment, maps: Maps, side: Side) -> Contributions:
             groups.setdefault(_kind(segment, maps, i), []).append(i)
     stacks = {}
     for nodes in groups.values():
-        axis = int(nodes[0] in segment.repeated)
+        behind = int(nodes[0] in segment.repeated)
         stack = jax.tree.map(
-            lambda *a, axis=axis: jnp.stack(a, axis), *(_maps(maps, i) for i in nodes)
+            lambda *a, behind=behind: jnp.stack(a, behind), *(_maps(maps, i) for i in nodes)
         )
         stacks[nodes[0]] = side.laid_out(stack, *_seen(segment, nodes[0]))
     variances = {
@@ -94,7 +105,7 @@ def laid_out(segment: Segment, maps: Maps, side: Side) -> Contributions:
         if not segment.is_source(i) and segment.changes(i, j)
     }
     places = tuple((i, (group[0], k)) for group in groups.values() for k, i in enumerate(group))
-    return Contributions(stacks, variances, places)
+    return Contributions(stacks, variances, places, axis)
 
 
 def contributions(
@@ -127,8 +138,7 @@ def contributions(
         return made
 
     known = all(isinstance(d, int) for row in segment.rows.values() for d in row.shift)
-    if side.is_second and not known:
-        given = materialized(seen, given)
+    given = materialized(seen, given) if side.is_second and not known else seen(given)
     masked = {i: stack for i, stack in given.stacks.items() if masks.get(i) is not None}
     made = materialized(images, (masked, masks)) if masked else {}
     return dataclasses.replace(given, stacks=given.stacks | made)

@@ -122,8 +122,8 @@ def _pairs(
     """The outputs for all pairs of two batches, as covariances on the diagonals held."""
     maps = image_maps(plan, _together(plan, batches), owns[0].joined(owns[1]))
     pairing = Pairing(
-        jax.tree.map(lambda a: a[..., : counts[0], None], maps),
-        jax.tree.map(lambda a: a[..., None, counts[0] :], maps),
+        jax.tree.map(lambda a: a[..., : counts[0]], maps),
+        jax.tree.map(lambda a: a[..., counts[0] :], maps),
         counts,
         block,
         same,
@@ -154,7 +154,7 @@ def _rows_of_kernel(plan: Plan, index: int, kernel: Kernel, pairing: Pairing) ->
         first, second = pairing.first[index].variance, pairing.second[index].variance
         assert first is not None
         assert second is not None
-        moment = distances(moment, held.cross, first, second)
+        moment = distances(moment, held.cross, pairing.spread(first, 0), pairing.spread(second, 1))
         if pairing.same is not None:
             zero = held.cross.row_index((0,) * held.cross.ndim)
             moment = moment.at[zero].set(jnp.where(pairing.same, 0.0, moment[zero]))

@@ -209,8 +209,8 @@ class MixingOperation(Operation):
     ) -> Array:
         """Add what a group of input rows, at displacements `shift`, contributes.
 
-        The rows `[position per axis ..., member, *lanes]`, with their halo, are those of a block of
-        pairs which starts at `lanes`.
+        The rows `[position per axis ..., (member), *lanes]`, with their halo, are those of a block
+        of pairs which starts at `lanes`.
         """
         raise NotImplementedError
 

@@ -1,17 +1,14 @@
 """The pairs on a diagonal: from where a segment starts to its target, layer by layer.
 
-A row is laid out `[position per axis ..., diagonal, *lanes]`: some diagonals are made together.
+Where several diagonals are made together, a row is `[position per axis ..., diagonal, *lanes]`.
 """
 
 import dataclasses
-import functools
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from ntkjax._kernel.boundary import materialized
@@ -55,8 +52,10 @@ def loaded(segment: Segment, stores: Stores) -> Stores:
     def load(i: int) -> Pairs:
         grid = segment.plan.held[i].cross
         index = grid.row_index(segment.rows[i].shift)
-        places = [index] if isinstance(index, int) else list(index)
-        return stores[i].map(lambda array: jnp.stack([array[k] for k in places], grid.ndim))
+        if not jnp.ndim(index):
+            return stores[i].map(lambda array: array[index])
+        some = list(jnp.asarray(index))
+        return stores[i].map(lambda array: jnp.stack([array[k] for k in some], grid.ndim))
 
     return {i: load(i) for i in segment.rows if i in stores and segment.is_source(i)}
 
@@ -164,7 +163,7 @@ def _taken(segment: Segment, pairs: Pairs, i: int, j: int, parts: Parts) -> Pair
     pairs = cropped(segment.plan, j, pairs, segment.halo(i, j))
     if not segment.changes(i, j):
         return pairs
-    first, second = (side.variances[i, j] for side in (parts.first, parts.second))
+    first, second = (side.variance(i, j) for side in (parts.first, parts.second))
     return resolved(segment.plan, i, j, pairs, first, second)
 
 
@@ -213,6 +212,9 @@ def _after_mixing(pairs: Pairs, first: Any, second: Any, same: Array | None, shi
     distance = pairs.moment - e1 - e2 + (mass1 - mass2) * (m1 - m2)
     distance = jnp.maximum(distance, 0.0)
     if same is not None:
-        zero = functools.reduce(operator.and_, (jnp.asarray(d) == 0 for d in shift), np.True_)
-        distance = jnp.where(same & zero.reshape(-1, 1, 1), 0.0, distance)
+        zero = jnp.asarray(True)
+        for d in shift:
+            zero &= jnp.asarray(d) == 0
+        zero = zero[:, None, None] if zero.ndim else zero
+        distance = jnp.where(same & zero, 0.0, distance)
     return Pairs(distance, pairs.ntk)

@@ -30,8 +30,8 @@ class Pairing:
     """Which images are paired: of two batches, or each image of a batch with itself.
 
     Attributes:
-      first: maps of the first images, their lanes made to broadcast against those of the pairs.
-      second: the same of the second images.
+      first: maps of the first images.
+      second: maps of the second images.
       lanes: the shape of the lanes of the pairs.
       block: how many first images to take at a time, a divisor of their number; None for an image
         with itself.
@@ -43,6 +43,16 @@ class Pairing:
     lanes: tuple[int, ...]
     block: int | None = None
     same: Array | None = None
+
+    @property
+    def axes(self) -> tuple[int | None, int | None]:
+        """Where the lanes of pairs have the images of the other side; None for no pairs."""
+        return (-1, -2) if len(self.lanes) > 1 else (None, None)
+
+    def spread(self, maps: Array, side: int) -> Array:
+        """Maps of the images of one side as maps of pairs."""
+        axis = self.axes[side]
+        return maps if axis is None else jnp.expand_dims(maps, axis)
 
     def block_of(self, rows: Diagonals, members: int) -> int | None:
         """How many first images to take at a time, where so many rows are made together."""
@@ -98,34 +108,44 @@ class _Diagonal:
         """The maps of both sides for all diagonals of some displacements, and the end variances."""
         segment, row = Segment.to(self.plan, self.target, shift), Row(self.rows, shift)
         maps = (self.pairing.first, FIRST), (self.pairing.second, SECOND)
-        given = [laid_out(segment, m, side) for m, side in maps]
+        axes = self.pairing.axes
+        given = [
+            laid_out(segment, m, side, axis) for (m, side), axis in zip(maps, axes, strict=True)
+        ]
         if not self.is_converted:
             return given, None
         return given, [side.laid_out(m[self.target].variance, row, self.halo) for m, side in maps]
 
-    def of_images(self, shift: Shift, everywhere: Any) -> tuple[Any, Any]:
-        """What does not depend on pairs: of the diagonal and second images, and of all images."""
+    def of_images(self, shift: Shift, everywhere: Any) -> tuple[Any, Any, Any]:
+        """What does not depend on pairs: of second images and the diagonal, of first, of pairs."""
         given, variances = everywhere
         segment, row = Segment.to(self.plan, self.target, shift), Row(self.rows, shift)
         # Stored, or XLA would make them anew for every image.
         masks = materialized(lambda _: segment.masks(), jax.tree.leaves(given)[:1])
+        sides = FIRST, SECOND
         first, second = (
             contributions(segment, of_side, masks, side)
-            for of_side, side in zip(given, (FIRST, SECOND), strict=True)
+            for of_side, side in zip(given, sides, strict=True)
         )
-        ends = variances and [
-            side.see(variance, row, self.halo)
-            for variance, side in zip(variances, (FIRST, SECOND), strict=True)
-        ]
-        return (masks, second), (loaded(segment, self.stores), first, ends)
+        ends = None, None
+        if variances is not None:
+            ends = tuple(
+                side.see(variance, row, self.halo)
+                for variance, side in zip(variances, sides, strict=True)
+            )
+        pairs = loaded(segment, self.stores), self.pairing.same
+        return (masks, second, ends[1]), (first, ends[0]), pairs
 
-    def of_pairs(self, shift: Shift, fixed: Any, parts: Any, same: Array | None) -> Pairs:
+    def of_pairs(self, shift: Shift, fixed: Any, of_first: Any, of_pairs: Any) -> Pairs:
         """The pairs on the diagonal, of a block of first images."""
-        (masks, second), (given, first, ends) = fixed, parts
+        (masks, second, end2), (first, end1), (given, same) = fixed, of_first, of_pairs
         segment = Segment.to(self.plan, self.target, shift)
         pairs = pairs_of(segment, given, masks, first, second, same)
         pairs = cropped(self.plan, self.target, pairs, self.halo)
-        return _covariances(self.plan, self.target, pairs, *ends) if ends else pairs
+        if end1 is None:
+            return pairs
+        variances = (self.pairing.spread(end, side) for side, end in enumerate((end1, end2)))
+        return _covariances(self.plan, self.target, pairs, *variances)
 
 
 def each_row(
@@ -153,18 +173,28 @@ def each_row(
     block = pairing.block_of(rows, shifts.shape[1])
 
     def some(total: Pairs, shift: Any) -> Pairs:
-        fixed, parts = diagonal.of_images(shift, everywhere)
+        fixed, of_first, of_pairs = diagonal.of_images(shift, everywhere)
+        if block is None or block == pairing.lanes[0]:
+            return sink(total, diagonal.of_pairs(shift, fixed, of_first, of_pairs), shift, 0)
+        size = block
 
-        def of_block(parts: Any, same: Array | None) -> Pairs:
-            return diagonal.of_pairs(shift, fixed, parts, same)
+        def body(total: Pairs, start: Array) -> tuple[Pairs, None]:
+            def cut(arrays: Any, axis: int) -> Any:
+                return jax.tree.map(
+                    lambda a: lax.dynamic_slice_in_dim(a, start, size, axis), arrays
+                )
 
-        return _each_block(of_block, (parts, pairing.same), total, sink, shift, pairing, block)
+            parts = cut(of_first, -1), cut(of_pairs, -2)
+            return sink(total, diagonal.of_pairs(shift, fixed, *parts), shift, start), None
+
+        starts = jnp.arange(0, pairing.lanes[0], size)
+        return lax.scan(jax.checkpoint(body), total, starts)[0]
 
     if only:
         return some(total, known)
 
     def body(total: Pairs, shifts: Array) -> tuple[Pairs, None]:
-        return some(total, tuple(shifts.T)), None
+        return some(total, tuple(shifts[0] if len(shifts) == 1 else shifts.T)), None
 
     # Backwards, rows are made again: kept, they would be all pairs of positions.
     return lax.scan(jax.checkpoint(body), total, jnp.asarray(shifts))[0]
@@ -178,31 +208,6 @@ def _grouped(rows: Diagonals, groups: tuple[int, ...]) -> np.ndarray:
     table = table.transpose(*range(0, 2 * ndim, 2), *range(1, 2 * ndim, 2), 2 * ndim)
     members = math.prod(groups)
     return table.reshape(rows.count // members, members, ndim)
-
-
-def _each_block(
-    of_block: Callable[..., Pairs],
-    parts: Any,
-    total: Pairs,
-    sink: Sink,
-    shift: Shift,
-    pairing: Pairing,
-    block: int | None,
-) -> Pairs:
-    """Make rows block by block of first images."""
-    if block is None or block >= pairing.lanes[0]:
-        return sink(total, of_block(*parts), shift, 0)
-
-    def body(total: Pairs, start: Array) -> tuple[Pairs, None]:
-        def cut(array: Array) -> Array:
-            if array.ndim < 2 or array.shape[-2] == 1:
-                return array  # belongs to second images alone
-            return lax.dynamic_slice_in_dim(array, start, block, -2)
-
-        return sink(total, of_block(*jax.tree.map(cut, parts)), shift, start), None
-
-    starts = jnp.arange(0, pairing.lanes[0], block)
-    return lax.scan(jax.checkpoint(body), total, starts)[0]
 
 
 def _covariances(plan: Plan, target: int, pairs: Pairs, first: Array, second: Array) -> Pairs:
@@ -222,10 +227,8 @@ def covariance_rows(
 
     def sink(total: Pairs, row: Pairs, shift: Shift, start: Any) -> Pairs:
         def put(total: Array, row: Array) -> Array:
-            place = rows.row_index(shift)  # of one row: it is not made together with others
-            place = place if isinstance(place, int) else place[0]
-            at = (place, *(0,) * rows.ndim, *_lanes_at(start, pairing))
-            return lax.dynamic_update_slice(total, jnp.moveaxis(row, rows.ndim, 0), at)
+            at = (rows.row_index(shift), *(0,) * rows.ndim, *_lanes_at(start, pairing))
+            return lax.dynamic_update_slice(total, row[None], at)
 
         ntk = jnp.zeros_like(row.moment) if wanted and row.ntk is None else row.ntk
         return jax.tree.map(put, total, Pairs(row.moment, ntk))

@@ -49,11 +49,16 @@ class Row:
 
     Attributes:
       grid: sizes and periods of the place.
-      shift: the displacement along each axis: an integer, or of each diagonal, in an array.
+      shift: the displacement along each axis: an integer, or one of a loop; of several diagonals,
+        those of all of them in an array.
     """
 
     grid: Diagonals
     shift: Shift
+
+    def member(self, k: int) -> "Row":
+        """One of several diagonals."""
+        return Row(self.grid, tuple(jnp.asarray(d)[k] if jnp.ndim(d) else d for d in self.shift))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Side:
 
     A map `[position per axis ..., *lanes]` of the first image is seen at p, one of the second at
     the partner p + d. It is laid out once for all diagonals, and then seen on some of them, which
-    form an axis in front of the lanes.
+    form an axis in front of the lanes where they are several.
 
     Attributes:
       is_second: whether these are second images.
@@ -84,27 +89,29 @@ class Side:
                 rounds = 2 if self._moves(d) else 1
                 start, length = (known - low) % period, rounds * period + low + high
                 image_map = ring(image_map, start, length, axis)
-            return jnp.expand_dims(image_map, lead + row.grid.ndim)
+            return image_map
 
         return jax.tree.map(one, maps)
 
     def see(self, maps: Any, row: Row, halo: Halo, lead: int = 0) -> Any:
         """Maps that are laid out, as pairs on `row` see them, with a halo."""
-        count = max((jnp.size(d) for d in row.shift if self._moves(d)), default=0)
-        if not count:
-            return maps
+        ndim, members = row.grid.ndim, [jnp.size(d) for d in row.shift if jnp.ndim(d)]
 
-        def on(image_map: Array, diagonal: int) -> Array:
-            axes = zip(row.grid.periods, row.shift, halo, strict=True)
+        def on(image_map: Array, shift: Shift) -> Array:
+            axes = zip(row.grid.periods, shift, halo, strict=True)
             for axis, (period, d, (low, high)) in enumerate(axes, lead):
                 if self._moves(d):
                     length = period + low + high
-                    start = jnp.asarray(d)[diagonal]
-                    image_map = lax.dynamic_slice_in_dim(image_map, start, length, axis)
+                    image_map = lax.dynamic_slice_in_dim(image_map, d, length, axis)
             return image_map
 
         def one(image_map: Array) -> Array:
-            return jnp.concatenate([on(image_map, k) for k in range(count)], lead + row.grid.ndim)
+            if not members:
+                return on(image_map, row.shift)
+            if not self.is_second:
+                return jnp.expand_dims(image_map, lead + ndim)
+            seen = [on(image_map, row.member(k).shift) for k in range(members[0])]
+            return jnp.stack(seen, lead + ndim)
 
         return jax.tree.map(one, maps)
 

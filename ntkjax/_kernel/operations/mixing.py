@@ -15,6 +15,7 @@ e[P] = M[D of an image with itself][P, P] / 2,
 import dataclasses
 import functools
 import itertools
+import math
 import operator
 from collections.abc import Sequence
 from fractions import Fraction
@@ -141,7 +142,8 @@ class BandedMap(MixingOperation):
         here: Diagonals,
     ) -> Array:
         bands = [self.band(axis, below, here) for axis in range(below.ndim)]
-        first = [d if isinstance(d, int) else d[0] for d in shift]
+        several = math.prod(band.weights.shape[2] for band in bands) > 1
+        first = [jnp.asarray(d)[0] if several else d for d in shift]
         held_at = [jnp.asarray(band.rows)[d] for band, d in zip(bands, first, strict=True)]
         weights = [
             jnp.asarray(band.weights, rows.dtype)[d] for band, d in zip(bands, first, strict=True)
@@ -152,7 +154,7 @@ class BandedMap(MixingOperation):
             (*(held_at[axis][k] for axis, k in enumerate(part)), *(0,) * below.ndim, *lanes)
             for part in parts
         ]
-        shape = (*(1,) * below.ndim, *here.periods, *rows.shape[1 + below.ndim :])
+        shape = (*(1,) * below.ndim, *here.periods, *rows.shape[below.ndim + several :])
         held = [lax.dynamic_slice(total, place, shape) for place in places]
 
         def added(operands: Any) -> list[Array]:
@@ -180,7 +182,8 @@ class BandedMap(MixingOperation):
     ) -> Array:
         """Weighted sum over members and taps, axis by axis, for one place in each band."""
         if axis == below.ndim:
-            return lax.index_in_dim(rows, member, axis, keepdims=False)
+            several = math.prod(band.weights.shape[2] for band in bands) > 1
+            return lax.index_in_dim(rows, member, axis, keepdims=False) if several else rows
         window, band, k = self.windows[axis], bands[axis], part[axis]
         total: Any = None
         for m, tap in band.terms[k]:
@@ -308,11 +311,11 @@ class GlobalPool(MixingOperation):
         below: Diagonals,
         here: Diagonals,
     ) -> Array:
-        row, only = jnp.squeeze(rows, below.ndim), [jnp.reshape(d, ()) for d in shift]
+        row = rows  # one alone
         for axis, (size, period) in enumerate(zip(below.sizes, below.periods, strict=True)):
             if size < period:
                 live = np.stack([below.live(axis, d) for d in range(period)])
-                mask = jnp.asarray(live, row.dtype)[only[axis]]
+                mask = jnp.asarray(live, row.dtype)[shift[axis]]
                 row = row * along(mask, row.ndim, axis)
         if row.shape == total.shape:
             return total + row

@@ -180,7 +180,8 @@ class TapMasks:
 
     Attributes:
       weights: for each axis, where a tap is inside the first image, the second, both, the first
-        alone and the second alone: (which, tap, period, diagonal); None where it always is.
+        alone and the second alone: (which, tap, period), and the diagonal where
+        there are several; None where it always is.
       everywhere: for each axis and tap, whether it always is.
       leave: whether some tap is inside on one side alone.
     """
@@ -223,12 +224,16 @@ def _seen_together(inside: np.ndarray, shift: int | Array) -> Any:
     """What `TapMasks.weights` holds of an axis, given whether a tap is inside: (tap, period)."""
     first = inside.astype(np.float32)
     if isinstance(shift, int):
-        second = np.roll(first, -shift, 1)[..., None]
-    else:
-        twice, period = jnp.asarray(np.concatenate([first, first], 1)), first.shape[1]
-        seen = [lax.dynamic_slice_in_dim(twice, d, period, 1) for d in shift]
-        second = jnp.stack(seen, -1)
-    first = np.broadcast_to(first[..., None], second.shape)
+        second = np.roll(first, -shift, 1)
+        return np.stack(_kinds(first, second))
+    twice, period = jnp.asarray(np.concatenate([first, first], 1)), first.shape[1]
+    if not shift.ndim:
+        return jnp.stack(_kinds(first, lax.dynamic_slice_in_dim(twice, shift, period, 1)))
+    seen = jnp.stack([lax.dynamic_slice_in_dim(twice, d, period, 1) for d in shift], -1)
+    return jnp.stack(_kinds(jnp.broadcast_to(first[..., None], seen.shape), seen))
+
+
+def _kinds(first: Any, second: Any) -> tuple[Any, ...]:
+    """Inside the first image, the second, both, the first alone, the second alone."""
     both = first * second
-    parts = first, second, both, first - both, second - both
-    return np.stack(parts) if isinstance(shift, int) else jnp.stack(parts)
+    return first, second, both, first - both, second - both
