@@ -7,7 +7,7 @@ import pytest
 
 from ntkjax import stax
 from ntkjax._kernel.kernel_fn import network_plan
-from ntkjax._kernel.operations.mixing import Reperiod
+from ntkjax._kernel.operations.mixing import Reperiod, WindowPool
 from ntkjax._kernel.plan import Request
 from ntkjax.stax import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Relu, serial
 
@@ -93,6 +93,32 @@ def periods(network, shape):
     plan = plan_of(network, shape)
     changes = sum(isinstance(node.operation, Reperiod) for node in plan.nodes)
     return [held.cross.periods for held in plan.held], changes
+
+
+def test_tangents_begin_with_the_first_nonlinearity():
+    plan = plan_of(serial(*STACK, GlobalAvgPool(), Dense(1)), IMAGES)
+    names = [type(node.operation).__name__ for node in plan.nodes]
+    assert [held.has_tangent for held in plan.held] == [
+        i >= names.index("Dual") for i in range(len(names))
+    ]
+    # Where the first layer carries no excess, its tangents are whole, and begin with it.
+    standard = Dense(1, parameterization="standard")
+    plan = plan_of(serial(standard, Relu(), standard), (2, 3))
+    assert [held.has_tangent for held in plan.held] == [False, True, True, True]
+
+
+def test_pools_take_rows_in_pairs():
+    def groups(pool, shape=IMAGES):
+        plan = plan_of(serial(conv(), Relu(), pool, conv(), Relu(), GlobalAvgPool()), shape)
+        return {
+            node.operation.groups(plan.given_rows(i, held.cross), held.cross)
+            for i, (node, held) in enumerate(zip(plan.nodes, plan.held, strict=True))
+            if isinstance(node.operation, WindowPool)
+        }
+
+    assert groups(AvgPool((2, 2), (2, 2))) == {(2, 2)}
+    assert groups(AvgPool((3, 2), (1, 2))) == {(1, 2)}
+    assert groups(AvgPool((3, 3), (3, 3))) == {(1, 1)}
 
 
 @pytest.mark.parametrize(

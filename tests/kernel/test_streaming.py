@@ -50,3 +50,33 @@ def test_streamed_equals_stored(seed):
         for streamed, whole in zip(*map(jax.tree.leaves, kernels), strict=True):
             assert streamed.dtype == dtype
             np.testing.assert_allclose(streamed, whole, rtol=tolerance)
+
+
+POOLS = {
+    "2x2": ((2, 2), (2, 2), "VALID"),
+    "3x2, one odd stride": ((3, 2), (2, 3), "SAME"),
+    "4x4": ((4, 4), (4, 4), "SAME"),
+    "overlapping": ((3, 3), (2, 2), "VALID"),
+    "apart": ((1, 2), (2, 4), "SAME"),
+    "a ring": ((2, 2), (2, 2), "CIRCULAR"),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_pools_whose_rows_come_in_pairs(name):
+    def half(padding="SAME"):
+        return stax.serial(stax.Conv(1, (3, 3), padding=padding, W_std=1.4, b_std=0.1), stax.Relu())
+
+    window, strides, padding = POOLS[name]
+    pool = stax.AvgPool(window, strides, padding)
+    rng = np.random.default_rng(0)
+    x1, x2 = rng.normal(size=(3, 8, 7, 2)), rng.normal(size=(2, 8, 7, 2))
+    kernels = [
+        fast_jit(lambda a, b, n=network: n.kernel_fn(a, b, ("nngp", "ntk")))(x1, x2)
+        for network in (
+            stax.serial(half(), *between, pool, half(), stax.GlobalAvgPool(), stax.Dense(1))
+            for between in ((), (stored(),))
+        )
+    ]
+    for streamed, whole in zip(*kernels, strict=True):
+        np.testing.assert_allclose(streamed, whole, rtol=1e-12)

@@ -18,7 +18,6 @@ import itertools
 import math
 import operator
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 import jax.numpy as jnp
@@ -28,8 +27,9 @@ from jax import Array, lax
 from ntkjax._kernel.boundary import materialized
 from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along
 from ntkjax._kernel.operation import MixingOperation, operation, static
+from ntkjax._kernel.operations.windowed import Windowed
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Halo, ringed
+from ntkjax._kernel.state import ringed
 from ntkjax._kernel.window import Window, infer_windows
 
 
@@ -50,10 +50,8 @@ class Band:
     terms: tuple[tuple[tuple[int, int], ...], ...]
 
 
-class BandedMap(MixingOperation):
+class BandedMap(Windowed, MixingOperation):
     """Base of operations given by a window and a band of weights for each axis."""
-
-    windows: tuple[Window, ...]
 
     def tap_weights(self, axis: int, below: Diagonals, here: Diagonals) -> np.ndarray:
         """a_Pi: weights of single positions, zero outside the image: (tap, period)."""
@@ -205,14 +203,6 @@ class BandedMap(MixingOperation):
             row = functools.reduce(operator.add, terms)
         return row
 
-    def halo(self, below: Diagonals, here: Diagonals) -> Halo:
-        axes = zip(self.windows, below.sizes, below.periods, here.periods, strict=True)
-        return tuple(window.halo(*axis) for window, *axis in axes)
-
-    @property
-    def is_ring(self) -> bool:
-        return any(window.is_circular for window in self.windows)
-
     def positions(self, image_map: Array, below: Diagonals, here: Diagonals) -> Array:
         image_map = ringed(image_map, below.periods, self.halo(below, here))
         weights = [
@@ -247,9 +237,6 @@ class WindowPool(BandedMap):
     @property
     def keeps_periods(self) -> bool:
         return self.is_ring
-
-    def period_ratio(self, signal: Signal, axis: int) -> tuple[Fraction, int | None]:
-        return self.windows[axis].period_ratio(signal.sizes[axis])
 
     def tap_weights(self, axis: int, below: Diagonals, here: Diagonals) -> np.ndarray:
         window, size = self.windows[axis], below.sizes[axis]

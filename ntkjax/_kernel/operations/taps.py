@@ -12,7 +12,6 @@ zero; where a tap leaves it on one side only, the squared distance is the other 
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 import jax
@@ -23,8 +22,9 @@ from jax import Array, lax
 from ntkjax._kernel.boundary import linear_materialized
 from ntkjax._kernel.diagonals import Diagonals, Rows, Shift
 from ntkjax._kernel.operation import RowOperation, Step, operation, static
+from ntkjax._kernel.operations.windowed import Windowed
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Halo, Pairs, Row, Side, ringed
+from ntkjax._kernel.state import Pairs, Row, Side, ringed
 from ntkjax._kernel.window import Window, infer_windows
 
 #: For each axis, by tap, which outputs it counts for: a mask along the axis (and the diagonals), or
@@ -33,7 +33,7 @@ Masks = Sequence[Mapping[int, Any]]
 
 
 @operation
-class TapSum(RowOperation):
+class TapSum(Windowed, RowOperation):
     """Mean over the taps of one window per spatial axis."""
 
     windows: tuple[Window, ...] = static()
@@ -41,9 +41,6 @@ class TapSum(RowOperation):
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals
         return dataclasses.replace(infer_windows(self.windows, signal), is_gaussian=False)
-
-    def period_ratio(self, signal: Signal, axis: int) -> tuple[Fraction, int | None]:
-        return self.windows[axis].period_ratio(signal.sizes[axis])
 
     def demand(self, wanted: Diagonals, given: Diagonals) -> Rows:
         return tuple(
@@ -62,14 +59,6 @@ class TapSum(RowOperation):
     def source(self, shift: Shift, below: Diagonals) -> Shift:
         axes = zip(self.windows, shift, below.periods, strict=True)
         return tuple(window.source_row(d, period) for window, d, period in axes)
-
-    def halo(self, below: Diagonals, here: Diagonals) -> Halo:
-        axes = zip(self.windows, below.sizes, below.periods, here.periods, strict=True)
-        return tuple(window.halo(*axis) for window, *axis in axes)
-
-    @property
-    def is_ring(self) -> bool:
-        return any(window.is_circular for window in self.windows)
 
     def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
         var = ringed(variances[0], step.below.periods, self.halo(step.below, step.here))
