@@ -96,18 +96,21 @@ def need_of(plan: Plan, itemsize: int) -> Need:
     """Memory that a plan takes for each pair and each image of a tile."""
     places = [math.prod(held.cross.periods) for held in plan.held]
     kernels = 1 + plan.request.ntk
-    pair, image = 6 * kernels * max(places), 0
+    pair, image, members = 6 * kernels * max(places), 0, 1
     for index, (node, held) in enumerate(zip(plan.nodes, plan.held, strict=True)):
         operation = node.operation
         if isinstance(operation, MixingOperation):
-            total = operation.start(plan.held[node.inputs[0]].cross, held.cross, ())
+            below = plan.held[node.inputs[0]].cross
+            total = operation.start(below, held.cross, ())
+            groups = operation.groups(plan.given_rows(index, held.cross), held.cross)
+            members = max(members, math.prod(groups))
             pair += kernels * math.prod(total)
         if index in plan.outputs:
             pair += kernels * places[index] * held.cross.count
         # Maps of an image, once around and twice along every axis, and as pairs see them.
         maps = 3 if isinstance(operation, RowOperation) and operation.needs_distance else 1
         image += places[index] * maps * (2 + 2**held.cross.ndim)
-    return Need(max(places), itemsize * pair, itemsize * image)
+    return Need(max(places), itemsize * pair, itemsize * image, members)
 
 
 def _pairs(

@@ -28,11 +28,13 @@ class Need:
       positions: most positions on one diagonal.
       pair: bytes kept for each pair of images.
       image: bytes kept for each image.
+      members: most diagonals made together.
     """
 
     positions: int
     pair: int
     image: int
+    members: int = 1
 
     def bytes(self, first: int, second: int) -> int:
         """Of a tile of so many first and second images."""
@@ -70,7 +72,9 @@ def choose_tiling(count1: int, count2: int, need: Need, symmetric: bool, budget:
     side = SIDE if need.positions > 1 else WIDE_SIDE
     # Of a symmetric matrix, smaller tiles leave less of the other half to compute.
     side = side // 2 if symmetric else side
-    size1, size2 = min(count1, side), min(count2, side)
+    # Diagonals made together are vector lanes as well, so that fewer second images suffice.
+    side2 = side if symmetric or need.members == 1 else max(side // (2 * need.members), 8)
+    size1, size2 = min(count1, side), min(count2, side2)
     if not symmetric and count2 > side:
         size1 = min(count1, 4 * side)  # what belongs to second images serves more first ones
     while need.bytes(size1, size2) > budget and size1 * size2 > 1:
