@@ -49,7 +49,7 @@ ROWS = (
         2, "21 x (Conv, Relu), Flatten, Dense", "convolutional",
         {"depth": 21, "pooling": "Flatten"}, IMAGE, 64, [16, 32, 64], 8,
     ),
-    Row(3, "Myrtle-5", "myrtle5", {}, IMAGE, 8, [1, 2, 4], 50),
+    Row(3, "Myrtle-5", "myrtle5", {}, IMAGE, 32, [2, 4, 8], 50),
     Row(
         4, "WideResnet-28, AvgPool((8, 8)), Flatten", "wide_resnet",
         {"block_size": 4, "k": 1}, IMAGE, 32, [1, 2], 800,

@@ -56,8 +56,8 @@ class Pairing:
 
     def block_of(self, rows: Diagonals, members: int) -> int | None:
         """How many first images to take at a time, where so many rows are made together."""
-        if self.block is None:
-            return None
+        if self.block is None or members == 1:
+            return self.block
         most = BLOCK // (math.prod(rows.periods) * self.lanes[-1] * members)
         divisors = [n for n in range(1, self.block + 1) if self.block % n == 0]
         return max(n for n in divisors if n <= max(most, 1))

@@ -17,7 +17,7 @@ BLOCK = 2**18
 #: Images on a side of a tile, where there are positions: the second ones are vector lanes.
 SIDE = 64
 #: The same where there are none.
-WIDE_SIDE = 1024
+WIDE_SIDE, WIDE_BLOCK = 2048, 2**19
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,8 @@ def choose_tiling(count1: int, count2: int, need: Need, symmetric: bool, budget:
     # As equal as can be, and whole blocks.
     size1 = -(-count1 // -(-count1 // size1))
     size2 = -(-count2 // -(-count2 // size2))
-    blocks = -(-size1 // max(BLOCK // (need.positions * size2), 1))
+    most = BLOCK if need.positions > 1 else WIDE_BLOCK
+    blocks = -(-size1 // max(most // (need.positions * size2), 1))
     block = -(-size1 // blocks)
     if symmetric:
         return Tiling(count1, count2, size1, size2, _divisor(size1, block), symmetric)
