@@ -123,7 +123,7 @@ def test_slow_workers_stop_after_the_least_number_of_repeats(monkeypatch):
     assert len(answers["a"]) == 1 + processes.LEAST_REPEATS
 
 
-ROW = ROWS[2]._replace(block=16)  # whatever suits the machine best
+ROW = ROWS[2]._replace(block=16, peer_blocks=[1, 2, 4])  # whatever suits the machine best
 
 
 @pytest.fixture
