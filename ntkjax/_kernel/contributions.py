@@ -42,6 +42,11 @@ class ImageMaps:
 Maps = dict[int, ImageMaps]
 
 
+def spread(maps: Any, axis: int | None) -> Any:
+    """Maps of the images of one side as maps of pairs, which have the other side's at `axis`."""
+    return maps if axis is None else jax.tree.map(lambda a: jnp.expand_dims(a, axis), maps)
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Contributions:
@@ -66,16 +71,11 @@ class Contributions:
         if node not in places:
             return None
         first, index = places[node]
-        return self._spread(jax.tree.map(lambda stack: stack[index], self.stacks[first]))
+        return spread(jax.tree.map(lambda stack: stack[index], self.stacks[first]), self.axis)
 
     def variance(self, consumer: int, given: int) -> Array:
         """The variances of an input that its consumer converts."""
-        return self._spread(self.variances[consumer, given])
-
-    def _spread(self, maps: Any) -> Any:
-        """Maps of images as maps of pairs."""
-        axis = self.axis
-        return maps if axis is None else jax.tree.map(lambda a: jnp.expand_dims(a, axis), maps)
+        return spread(self.variances[consumer, given], self.axis)
 
     def among(self, nodes: Iterable[int]) -> "Contributions":
         """Those at some nodes alone."""
@@ -137,8 +137,8 @@ def contributions(
             made[i] = image(stack)
         return made
 
-    known = all(isinstance(d, int) for row in segment.rows.values() for d in row.shift)
-    given = materialized(seen, given) if side.is_second and not known else seen(given)
+    moves = any(side.moves(d) for row in segment.rows.values() for d in row.shift)
+    given = materialized(seen, given) if moves else seen(given)
     masked = {i: stack for i, stack in given.stacks.items() if masks.get(i) is not None}
     made = materialized(images, (masked, masks)) if masked else {}
     return dataclasses.replace(given, stacks=given.stacks | made)

@@ -17,7 +17,7 @@ from ntkjax._kernel.inputs import mean_over_channels, squared_distance
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.runs import Run
 from ntkjax._kernel.segment import Segment
-from ntkjax._kernel.state import NO_HALO, Halo, Pairs, Shift, covariance, ringed
+from ntkjax._kernel.state import NO_HALO, Halo, Pairs, Shift, added, covariance, ringed
 
 Stores = dict[int, Pairs]
 
@@ -202,7 +202,7 @@ def resolved(plan: Plan, i: int, j: int, pairs: Pairs, first: Array, second: Arr
     cov = covariance(first, second, pairs.moment)
     ntk = pairs.ntk
     if plan.is_resolved(i, j):
-        ntk = cov if ntk is None else ntk + cov
+        ntk = added(ntk, cov)
     return Pairs(cov if plan.is_converted(i, j) else pairs.moment, ntk)
 
 

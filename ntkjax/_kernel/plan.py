@@ -7,7 +7,6 @@ as covariances.
 
 import dataclasses
 import functools
-import itertools
 
 from ntkjax._kernel.diagonals import Diagonals
 from ntkjax._kernel.graph import Graph, Node
@@ -40,8 +39,6 @@ class Held:
       own: diagonals of the kernels of images with themselves.
       in_distances: whether as distances rather than covariances.
       is_excess: whether the tangent kernel is its excess over the covariance.
-      has_tangent: whether it is other than zero; that of inputs and, as an excess, of the first
-        linear layer vanishes.
       halo: what a row holds beyond its ends, for the windows that read it.
       is_ring: whether that is the row's other end, not zeros.
     """
@@ -50,7 +47,6 @@ class Held:
     own: Diagonals | None
     in_distances: bool
     is_excess: bool
-    has_tangent: bool
     halo: Halo
     is_ring: bool
 
@@ -76,6 +72,22 @@ class Plan:
             result[index].append(len(self.nodes))
         return result
 
+    @functools.cached_property
+    def has_tangent(self) -> list[bool]:
+        """For each node, whether what is held of its tangent kernel is other than zero.
+
+        That of inputs vanishes, and so does, as an excess, that of the first linear layer.
+        """
+        known: list[bool] = []
+        for index, node in enumerate(self.nodes):
+            given = any(known[j] or self.is_resolved(index, j) for j in node.inputs)
+            operation = node.operation
+            tangent = (
+                operation.has_tangent(given, self.step(index)) if operation else node.is_kernel
+            )
+            known.append(tangent and self.request.ntk)
+        return known
+
     @property
     def counts(self) -> tuple[int, int]:
         """Numbers of first and of second images."""
@@ -92,7 +104,7 @@ class Plan:
         """In which arrays the pairs of one diagonal come at a node."""
         held = self.held[index]
         places = held.cross.sizes, held.cross.periods
-        tangent = held.is_excess, held.has_tangent
+        tangent = held.is_excess, self.has_tangent[index]
         return places, held.in_distances, *tangent, held.halo, held.is_ring
 
     def step(self, index: int) -> Step:
@@ -137,11 +149,7 @@ class Plan:
             rows = self._own_rows(index)
             cross = held.cross.zero() if rows is None else rows
             return dataclasses.replace(
-                held,
-                cross=cross,
-                own=rows,
-                is_excess=held.is_excess and tangents,
-                has_tangent=held.has_tangent and tangents,
+                held, cross=cross, own=rows, is_excess=held.is_excess and tangents
             )
 
         held = tuple(own(i, h) for i, h in enumerate(self.held))
@@ -187,11 +195,11 @@ def make_plan(graph: Graph, outputs: list[int], request: Request, symmetric: boo
             if node.operation.needs_distance or (linear and in_distances[i]):
                 in_distances[j] = True
     forms = zip(
-        cross, own, in_distances, _excesses(graph, in_distances, request), itertools.repeat(True),
-        *_halos(graph, geometry), strict=False,
+        cross, own, in_distances, _excesses(graph, in_distances, request), *_halos(graph, geometry),
+        strict=True,
     )  # fmt: skip
     held = tuple(Held(*parts) for parts in forms)
-    return _with_tangents(Plan(tuple(graph.nodes), held, tuple(outputs), request, symmetric))
+    return Plan(tuple(graph.nodes), held, tuple(outputs), request, symmetric)
 
 
 def _needs(
@@ -224,19 +232,6 @@ def _excesses(graph: Graph, in_distances: list[bool], request: Request) -> list[
         given = tuple(result[j] and distances for j in node.inputs)
         result.append(node.operation.is_excess(given, distances))
     return result
-
-
-def _with_tangents(plan: Plan) -> Plan:
-    """The plan, with the places known where the tangent kernel, or its excess, vanishes."""
-    known: list[bool] = []
-    for index, node in enumerate(plan.nodes):
-        given = any(known[j] or plan.is_resolved(index, j) for j in node.inputs)
-        operation = node.operation
-        tangent = operation.has_tangent(given, plan.step(index)) if operation else node.is_kernel
-        known.append(tangent and plan.request.ntk)
-    pairs = zip(plan.held, known, strict=True)
-    held = tuple(dataclasses.replace(held, has_tangent=tangent) for held, tangent in pairs)
-    return dataclasses.replace(plan, held=held)
 
 
 def _halos(graph: Graph, geometry: list[Diagonals]) -> tuple[list[Halo], list[bool]]:

@@ -15,14 +15,14 @@ import numpy as np
 from jax import Array, lax
 
 from ntkjax._kernel.boundary import materialized
-from ntkjax._kernel.contributions import Maps, contributions, laid_out
+from ntkjax._kernel.contributions import Maps, contributions, laid_out, spread
 from ntkjax._kernel.diagonals import Diagonals, Shift
 from ntkjax._kernel.operation import MixingOperation
 from ntkjax._kernel.pairs import Stores, cropped, loaded, pairs_of
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.segment import Segment
-from ntkjax._kernel.state import FIRST, NO_HALO, SECOND, Halo, Pairs, Row, covariance
-from ntkjax._kernel.tiles import BLOCK
+from ntkjax._kernel.state import FIRST, NO_HALO, SECOND, Halo, Pairs, Row, added, covariance
+from ntkjax._kernel.tiles import BLOCK, largest_divisor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,16 +51,14 @@ class Pairing:
 
     def spread(self, maps: Array, side: int) -> Array:
         """Maps of the images of one side as maps of pairs."""
-        axis = self.axes[side]
-        return maps if axis is None else jnp.expand_dims(maps, axis)
+        return spread(maps, self.axes[side])
 
     def block_of(self, rows: Diagonals, members: int) -> int | None:
         """How many first images to take at a time, where so many rows are made together."""
         if self.block is None or members == 1:
             return self.block
         most = BLOCK // (math.prod(rows.periods) * self.lanes[-1] * members)
-        divisors = [n for n in range(1, self.block + 1) if self.block % n == 0]
-        return max(n for n in divisors if n <= max(most, 1))
+        return largest_divisor(self.block, max(most, 1))
 
 
 #: Puts rows of a block of pairs where they belong: from the total so far, the rows that are made
@@ -116,10 +114,10 @@ class _Diagonal:
             return given, None
         return given, [side.laid_out(m[self.target].variance, row, self.halo) for m, side in maps]
 
-    def of_images(self, shift: Shift, everywhere: Any) -> tuple[Any, Any, Any]:
+    def of_images(self, segment: Segment, everywhere: Any) -> tuple[Any, Any, Any]:
         """What does not depend on pairs: of second images and the diagonal, of first, of pairs."""
         given, variances = everywhere
-        segment, row = Segment.to(self.plan, self.target, shift), Row(self.rows, shift)
+        row = Row(self.rows, segment.rows[self.target].shift)
         # Stored, or XLA would make them anew for every image.
         masks = materialized(lambda _: segment.masks(), jax.tree.leaves(given)[:1])
         sides = FIRST, SECOND
@@ -136,10 +134,9 @@ class _Diagonal:
         pairs = loaded(segment, self.stores), self.pairing.same
         return (masks, second, ends[1]), (first, ends[0]), pairs
 
-    def of_pairs(self, shift: Shift, fixed: Any, of_first: Any, of_pairs: Any) -> Pairs:
+    def of_pairs(self, segment: Segment, fixed: Any, of_first: Any, of_pairs: Any) -> Pairs:
         """The pairs on the diagonal, of a block of first images."""
         (masks, second, end2), (first, end1), (given, same) = fixed, of_first, of_pairs
-        segment = Segment.to(self.plan, self.target, shift)
         pairs = pairs_of(segment, given, masks, first, second, same)
         pairs = cropped(self.plan, self.target, pairs, self.halo)
         if end1 is None:
@@ -173,9 +170,10 @@ def each_row(
     block = pairing.block_of(rows, shifts.shape[1])
 
     def some(total: Pairs, shift: Any) -> Pairs:
-        fixed, of_first, of_pairs = diagonal.of_images(shift, everywhere)
+        segment = Segment.to(plan, target, shift)
+        fixed, of_first, of_pairs = diagonal.of_images(segment, everywhere)
         if block is None or block == pairing.lanes[0]:
-            return sink(total, diagonal.of_pairs(shift, fixed, of_first, of_pairs), shift, 0)
+            return sink(total, diagonal.of_pairs(segment, fixed, of_first, of_pairs), shift, 0)
         size = block
 
         def body(total: Pairs, start: Array) -> tuple[Pairs, None]:
@@ -185,7 +183,7 @@ def each_row(
                 )
 
             parts = cut(of_first, -1), cut(of_pairs, -2)
-            return sink(total, diagonal.of_pairs(shift, fixed, *parts), shift, start), None
+            return sink(total, diagonal.of_pairs(segment, fixed, *parts), shift, start), None
 
         starts = jnp.arange(0, pairing.lanes[0], size)
         return lax.scan(jax.checkpoint(body), total, starts)[0]
@@ -213,9 +211,7 @@ def _grouped(rows: Diagonals, groups: tuple[int, ...]) -> np.ndarray:
 def _covariances(plan: Plan, target: int, pairs: Pairs, first: Array, second: Array) -> Pairs:
     """Covariances of distances, and whole tangents."""
     cov = covariance(first, second, pairs.moment)
-    if not plan.held[target].is_excess:
-        return Pairs(cov, pairs.ntk)
-    return Pairs(cov, cov if pairs.ntk is None else pairs.ntk + cov)
+    return Pairs(cov, added(pairs.ntk, cov) if plan.held[target].is_excess else pairs.ntk)
 
 
 def covariance_rows(
@@ -254,7 +250,7 @@ def mixed_rows(plan: Plan, target: int, pairing: Pairing, stores: Stores) -> Pai
     rows = plan.given_rows(target, step.here)
     groups = operation.groups(rows, step.here)
     start = operation.start(step.below, step.here, pairing.lanes)
-    total = _zeros(start, pairing, stores, plan.held[target].has_tangent)
+    total = _zeros(start, pairing, stores, plan.has_tangent[target])
     total = each_row(plan, below, rows, pairing, stores, total, sink, target, groups)
     shape = (step.here.count, *step.here.periods, *pairing.lanes)
     return total.map(lambda a: operation.finish(a, step.below).reshape(shape))

@@ -106,10 +106,11 @@ class Segment:
     def masks(self) -> dict[int, Any]:
         """What depends on the diagonal alone, for every operation; equal ones are made once."""
         made: dict[Any, Any] = {}
-        for i in self.order:
-            if not self.is_source(i) and self.likeness(i) not in made:
-                made[self.likeness(i)] = self.operation(i).masks(self.rows[i], self.below(i))
-        return {i: made[self.likeness(i)] for i in self.order if not self.is_source(i)}
+        likeness = {i: self.likeness(i) for i in self.order if not self.is_source(i)}
+        for i, kind in likeness.items():
+            if kind not in made:
+                made[kind] = self.operation(i).masks(self.rows[i], self.below(i))
+        return {i: made[kind] for i, kind in likeness.items()}
 
 
 def _identity(shift: Any) -> Any:

@@ -38,6 +38,11 @@ class Pairs:
         return jax.tree.map(fn, self)
 
 
+def added(tangent: Array | None, more: Array) -> Array:
+    """A tangent kernel, which may vanish, and more."""
+    return more if tangent is None else tangent + more
+
+
 def covariance(first: Array, second: Array, distance: Array) -> Array:
     """(v1 + v2 - D) / 2, the variances as seen by the pairs."""
     return 0.5 * (first + second - distance)
@@ -86,7 +91,7 @@ class Side:
             axes = zip(row.grid.periods, row.shift, halo, strict=True)
             for axis, (period, d, (low, high)) in enumerate(axes, lead):
                 known = d if self.is_second and isinstance(d, int) else 0
-                rounds = 2 if self._moves(d) else 1
+                rounds = 2 if self.moves(d) else 1
                 start, length = (known - low) % period, rounds * period + low + high
                 image_map = ring(image_map, start, length, axis)
             return image_map
@@ -100,7 +105,7 @@ class Side:
         def on(image_map: Array, shift: Shift) -> Array:
             axes = zip(row.grid.periods, shift, halo, strict=True)
             for axis, (period, d, (low, high)) in enumerate(axes, lead):
-                if self._moves(d):
+                if self.moves(d):
                     length = period + low + high
                     image_map = lax.dynamic_slice_in_dim(image_map, d, length, axis)
             return image_map
@@ -115,7 +120,7 @@ class Side:
 
         return jax.tree.map(one, maps)
 
-    def _moves(self, shift: Any) -> bool:
+    def moves(self, shift: Any) -> bool:
         """Whether it is seen at displacements that are not known."""
         return self.is_second and not isinstance(shift, int)
 

@@ -89,11 +89,11 @@ def choose_tiling(count1: int, count2: int, need: Need, symmetric: bool, budget:
     blocks = -(-size1 // max(most // (need.positions * size2), 1))
     block = -(-size1 // blocks)
     if symmetric:
-        return Tiling(count1, count2, size1, size2, _divisor(size1, block), symmetric)
+        return Tiling(count1, count2, size1, size2, largest_divisor(size1, block), symmetric)
     return Tiling(count1, count2, block * blocks, size2, block, symmetric)
 
 
-def _divisor(size: int, most: int) -> int:
+def largest_divisor(size: int, most: int) -> int:
     """The largest divisor of `size` that is at most `most`."""
     return max(d for d in range(1, min(size, most) + 1) if size % d == 0)
 

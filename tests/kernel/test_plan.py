@@ -98,18 +98,16 @@ def periods(network, shape):
 def test_tangents_begin_with_the_first_nonlinearity():
     plan = plan_of(serial(*STACK, GlobalAvgPool(), Dense(1)), IMAGES)
     names = [type(node.operation).__name__ for node in plan.nodes]
-    assert [held.has_tangent for held in plan.held] == [
-        i >= names.index("Dual") for i in range(len(names))
-    ]
+    assert plan.has_tangent == [i >= names.index("Dual") for i in range(len(names))]
     # Where the first layer carries no excess, its tangents are whole, and begin with it.
     standard = Dense(1, parameterization="standard")
     plan = plan_of(serial(standard, Relu(), standard), (2, 3))
-    assert [held.has_tangent for held in plan.held] == [False, True, True, True]
+    assert plan.has_tangent == [False, True, True, True]
 
 
 def test_pools_take_rows_in_pairs():
-    def groups(pool, shape=IMAGES):
-        plan = plan_of(serial(conv(), Relu(), pool, conv(), Relu(), GlobalAvgPool()), shape)
+    def groups(pool):
+        plan = plan_of(serial(conv(), Relu(), pool, conv(), Relu(), GlobalAvgPool()), IMAGES)
         return {
             node.operation.groups(plan.given_rows(i, held.cross), held.cross)
             for i, (node, held) in enumerate(zip(plan.nodes, plan.held, strict=True))

@@ -19,7 +19,7 @@ from jax import Array
 
 from ntkjax._kernel.operation import RowOperation, Step, operation, static
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs, covariance
+from ntkjax._kernel.state import Pairs, added, covariance
 
 Scalar = float | Array
 
@@ -79,8 +79,7 @@ class Affine(RowOperation):
             own_weight, own_bias = self._tangent_scales(step.signal)
             moment = given.moment
             cov = covariance(first, second, moment) if step.in_distances else moment
-            own = own_weight * cov + own_bias
-            ntk = own if ntk is None else ntk + own
+            ntk = added(ntk, own_weight * cov + own_bias)
         moment = self.weight_var * given.moment
         if not step.in_distances and self.bias_var is not None:
             moment = moment + self.bias_var

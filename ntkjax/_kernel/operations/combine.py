@@ -43,13 +43,9 @@ class Sum(RowOperation):
     def pair(
         self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
     ) -> Pairs:
-        def total(parts: list[Array]) -> Array | None:
-            return functools.reduce(operator.add, parts) if parts else None
-
+        moment = functools.reduce(operator.add, (given.moment for given in pairs))
         tangents = [given.ntk for given in pairs if given.ntk is not None]
-        moment = total([given.moment for given in pairs])
-        assert moment is not None
-        return Pairs(moment, total(tangents))
+        return Pairs(moment, functools.reduce(operator.add, tangents) if tangents else None)
 
 
 def _check_independent(signals: tuple[Signal, ...]) -> None:

@@ -15,7 +15,6 @@ e[P] = M[D of an image with itself][P, P] / 2,
 import dataclasses
 import functools
 import itertools
-import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -48,6 +47,11 @@ class Band:
     rows: np.ndarray
     weights: np.ndarray
     terms: tuple[tuple[tuple[int, int], ...], ...]
+
+    @property
+    def members(self) -> int:
+        """Rows in a group."""
+        return self.weights.shape[2]
 
 
 class BandedMap(Windowed, MixingOperation):
@@ -140,7 +144,7 @@ class BandedMap(Windowed, MixingOperation):
         here: Diagonals,
     ) -> Array:
         bands = [self.band(axis, below, here) for axis in range(below.ndim)]
-        several = math.prod(band.weights.shape[2] for band in bands) > 1
+        several = any(band.members > 1 for band in bands)
         first = [jnp.asarray(d)[0] if several else d for d in shift]
         held_at = [jnp.asarray(band.rows)[d] for band, d in zip(bands, first, strict=True)]
         weights = [
@@ -180,13 +184,13 @@ class BandedMap(Windowed, MixingOperation):
     ) -> Array:
         """Weighted sum over members and taps, axis by axis, for one place in each band."""
         if axis == below.ndim:
-            several = math.prod(band.weights.shape[2] for band in bands) > 1
+            several = any(band.members > 1 for band in bands)
             return lax.index_in_dim(rows, member, axis, keepdims=False) if several else rows
         window, band, k = self.windows[axis], bands[axis], part[axis]
         total: Any = None
         for m, tap in band.terms[k]:
             entries = window.slide(rows, axis, tap, below.sizes[axis], here.periods[axis])
-            index = member * band.weights.shape[2] + m
+            index = member * band.members + m
             entries = self._mixed(entries, bands, weights, part, below, here, index, axis + 1)
             entries = entries * along(weights[axis][k, m, tap], entries.ndim, axis)
             total = entries if total is None else total + entries
@@ -298,17 +302,16 @@ class GlobalPool(MixingOperation):
         below: Diagonals,
         here: Diagonals,
     ) -> Array:
-        row = rows  # one alone
         for axis, (size, period) in enumerate(zip(below.sizes, below.periods, strict=True)):
             if size < period:
                 live = np.stack([below.live(axis, d) for d in range(period)])
-                mask = jnp.asarray(live, row.dtype)[shift[axis]]
-                row = row * along(mask, row.ndim, axis)
-        if row.shape == total.shape:
-            return total + row
+                mask = jnp.asarray(live, rows.dtype)[shift[axis]]
+                rows = rows * along(mask, rows.ndim, axis)
+        if rows.shape == total.shape:
+            return total + rows
         place = (*(0,) * below.ndim, *lanes)
-        held = lax.dynamic_slice(total, place, row.shape)
-        new = materialized(lambda parts: parts[0] + parts[1], (held, row))
+        held = lax.dynamic_slice(total, place, rows.shape)
+        new = materialized(lambda parts: parts[0] + parts[1], (held, rows))
         return lax.dynamic_update_slice(total, new, place)
 
     def finish(self, total: Array, below: Diagonals) -> Array:

@@ -15,7 +15,7 @@ from jax import Array
 from ntkjax._kernel.operation import LayerError, RowOperation, Step, operation, static
 from ntkjax._kernel.roots import safe_sqrt
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs
+from ntkjax._kernel.state import Pairs, added
 
 
 class Activation(Protocol):
@@ -99,7 +99,7 @@ class Dual(RowOperation):
         dual = self.activation.pair(first, second, given.moment, acute=acute)
         ntk = given.ntk
         if step.given_excess:
-            ntk = dual.covariance if ntk is None else ntk + dual.covariance
+            ntk = added(ntk, dual.covariance)
         return Pairs(dual.distance, None if ntk is None else ntk * dual.slope)
 
 

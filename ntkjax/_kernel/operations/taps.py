@@ -11,7 +11,7 @@ zero; where a tap leaves it on one side only, the squared distance is the other 
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -126,12 +126,19 @@ class TapSum(Windowed, RowOperation):
     def _count(self) -> int:
         return math.prod(window.taps for window in self.windows)
 
-    def _over_taps(self, array: Any, axis: int, masks: Mapping[int, Any], step: Step) -> Any:
-        """Sum over taps along one axis of the entries at their positions; None for no taps."""
+    def _over_taps(
+        self,
+        array: Array,
+        axis: int,
+        masks: Mapping[int, Any],
+        step: Step,
+        then: Callable[[Array], Array] = lambda entries: entries,
+    ) -> Any:
+        """Sum over taps along one axis of `then` of the entries there; None for no taps."""
         window, size, period = self.windows[axis], step.below.sizes[axis], step.here.periods[axis]
         total = None
         for tap, mask in masks.items():
-            entries = window.slide(array, axis, tap, size, period)
+            entries = then(window.slide(array, axis, tap, size, period))
             if mask is not None:
                 entries = entries * _along(mask, entries.ndim, axis, step)
             total = entries if total is None else total + entries
@@ -145,19 +152,8 @@ class TapSum(Windowed, RowOperation):
                 return array
             # The window slides before later axes are summed: so XLA on CPU reads one array of
             # pairs at all taps, and needs no other.
-            window, size, period = (
-                self.windows[axis],
-                step.below.sizes[axis],
-                step.here.periods[axis],
-            )
-            total: Any = None
-            for tap, mask in masks[axis].items():
-                entries = over_taps(window.slide(array, axis, tap, size, period), masks, axis + 1)
-                entries = (
-                    entries if mask is None else entries * _along(mask, entries.ndim, axis, step)
-                )
-                total = entries if total is None else total + entries
-            return total
+            later = lambda entries: over_taps(entries, masks, axis + 1)  # noqa: E731
+            return self._over_taps(array, axis, masks[axis], step, later)
 
         return linear_materialized(over_taps, array, masks) * (1 / self._count)
 
