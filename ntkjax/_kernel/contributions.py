@@ -1,12 +1,11 @@
 """What single images contribute to their pairs.
 
 Variances, and all that is made of them, belong to one image: they are made once per image, and for
-every diagonal seen once by all pairs that share it. Layers that are alike are seen together, their
-maps stacked, so that a deep network is a small program.
+every diagonal seen once by all pairs that share it.
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -53,25 +52,18 @@ class Contributions:
     """What the images of one side contribute at every node of a segment.
 
     Attributes:
-      stacks: by the first node of those that are alike, what all of them contribute; in a run,
-        behind the repetitions.
+      images: by node; in a run, with the repetitions in front.
       variances: of an input that its consumer converts, by consumer and input.
-      places: for each node, the first of those like it, and its place among them.
       axis: where the lanes of the pairs have the images of the other side; None for no pairs.
     """
 
-    stacks: dict[int, Any]
+    images: dict[int, Any]
     variances: dict[tuple[int, int], Array]
-    places: tuple[tuple[int, tuple[int, int]], ...] = static()
     axis: int | None = static()
 
     def of(self, node: int) -> Any:
         """What the images contribute at a node, outside a run or in one repetition of it."""
-        places = dict(self.places)
-        if node not in places:
-            return None
-        first, index = places[node]
-        return spread(jax.tree.map(lambda stack: stack[index], self.stacks[first]), self.axis)
+        return spread(self.images.get(node), self.axis)
 
     def variance(self, consumer: int, given: int) -> Array:
         """The variances of an input that its consumer converts."""
@@ -79,33 +71,22 @@ class Contributions:
 
     def among(self, nodes: Iterable[int]) -> "Contributions":
         """Those at some nodes alone."""
-        places = tuple((i, place) for i, place in self.places if i in set(nodes))
-        stacks = {first: self.stacks[first] for _, (first, _) in places}
-        variances = {key: var for key, var in self.variances.items() if key[0] in set(nodes)}
-        return dataclasses.replace(self, stacks=stacks, variances=variances, places=places)
+        some = set(nodes)
+        images = {i: of_node for i, of_node in self.images.items() if i in some}
+        variances = {key: var for key, var in self.variances.items() if key[0] in some}
+        return dataclasses.replace(self, images=images, variances=variances)
 
 
 def laid_out(segment: Segment, maps: Maps, side: Side, axis: int | None) -> Contributions:
     """The maps of one side as `Side.see` wants them, of a segment at all its diagonals."""
-    groups: dict[Any, list[int]] = {}
-    for i in segment.order:
-        if jax.tree.leaves(_maps(maps, i)):
-            groups.setdefault(_kind(segment, maps, i), []).append(i)
-    stacks = {}
-    for nodes in groups.values():
-        behind = int(nodes[0] in segment.repeated)
-        stack = jax.tree.map(
-            lambda *a, behind=behind: jnp.stack(a, behind), *(_maps(maps, i) for i in nodes)
-        )
-        stacks[nodes[0]] = side.laid_out(stack, *_seen(segment, nodes[0]))
+    images = {i: side.laid_out(_maps(maps, i), *_seen(segment, i)) for i in segment.order}
     variances = {
         (i, j): side.laid_out(maps[j].variance, segment.rows[j], segment.halo(i, j))
         for i in segment.order
         for j in segment.plan.nodes[i].inputs
         if not segment.is_source(i) and segment.changes(i, j)
     }
-    places = tuple((i, (group[0], k)) for group in groups.values() for k, i in enumerate(group))
-    return Contributions(stacks, variances, places, axis)
+    return Contributions(images, variances, axis)
 
 
 def contributions(
@@ -118,30 +99,33 @@ def contributions(
     """
 
     def seen(given: Contributions) -> Contributions:
-        stacks = {i: side.see(stack, *_seen(segment, i)) for i, stack in given.stacks.items()}
+        images = {i: side.see(maps, *_seen(segment, i)) for i, maps in given.images.items()}
         variances = {
             (i, j): side.see(var, segment.rows[j], segment.halo(i, j))
             for (i, j), var in given.variances.items()
         }
-        return dataclasses.replace(given, stacks=stacks, variances=variances)
+        return dataclasses.replace(given, images=images, variances=variances)
 
     def images(parts: Any) -> dict[int, Any]:
-        stacks, masks = parts
-        made = {}
-        for i, stack in stacks.items():
-            image = lambda seen, i=i: segment.operation(i).image(  # noqa: E731
-                seen, masks[i], side, segment.plan.step(i)
-            )
-            for _ in range(1 + (i in segment.repeated)):
-                image = jax.vmap(image)
-            made[i] = image(stack)
-        return made
+        seen, masks = parts
+        kinds = {i: (segment.likeness(i), i in segment.repeated) for i in seen}
+        programs = {kind: _program(segment, i, side) for i, kind in kinds.items()}
+        return {i: programs[kinds[i]](maps, masks[i]) for i, maps in seen.items()}
 
     moves = any(side.moves(d) for row in segment.rows.values() for d in row.shift)
     given = materialized(seen, given) if moves else seen(given)
-    masked = {i: stack for i, stack in given.stacks.items() if masks.get(i) is not None}
+    masked = {i: maps for i, maps in given.images.items() if masks.get(i) is not None}
     made = materialized(images, (masked, masks)) if masked else {}
-    return dataclasses.replace(given, stacks=given.stacks | made)
+    return dataclasses.replace(given, images=given.images | made)
+
+
+def _program(segment: Segment, i: int, side: Side) -> Callable[[Any, Any], Any]:
+    """`image` of an operation, of maps and masks: traced once for all nodes that are alike."""
+
+    def image(maps: Any, masks: Any) -> Any:
+        return segment.operation(i).image(maps, masks, side, segment.plan.step(i))
+
+    return jax.jit(jax.vmap(image, (0, None)) if i in segment.repeated else image)
 
 
 def _maps(maps: Maps, i: int) -> Any:
@@ -152,20 +136,9 @@ def _maps(maps: Maps, i: int) -> Any:
 
 
 def _seen(segment: Segment, i: int) -> tuple[Row, Halo, int]:
-    """The row on which a node's maps are seen, their halo, and the axes in front of a stack."""
+    """The row on which a node's maps are seen, their halo, and the axes in front of a map."""
     if not segment.is_source(i):
-        return (
-            segment.below(i),
-            segment.halo(i, segment.plan.nodes[i].inputs[0]),
-            1 + (i in segment.repeated),
-        )
+        halo = segment.halo(i, segment.plan.nodes[i].inputs[0])
+        return segment.below(i), halo, int(i in segment.repeated)
     row, is_input = segment.rows[i], segment.plan.nodes[i].operation is None
-    return row, NO_HALO * row.grid.ndim, 1 + is_input  # channels
-
-
-def _kind(segment: Segment, maps: Maps, i: int) -> Any:
-    """What nodes agree in whose maps are stacked."""
-    if segment.is_source(i):
-        return i
-    leaves, structure = jax.tree.flatten(_maps(maps, i))
-    return segment.likeness(i), segment.repeated.get(i), structure, tuple(map(jnp.shape, leaves))
+    return row, NO_HALO * row.grid.ndim, int(is_input)  # channels

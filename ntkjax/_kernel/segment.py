@@ -55,9 +55,9 @@ class Segment:
         return [i for i in sorted(self.rows) if i not in later]
 
     @functools.cached_property
-    def repeated(self) -> dict[int, int]:
-        """For the nodes of the first block of a run, where the run starts."""
-        return {i: run.start for run in self.runs.values() for i in run.block}
+    def repeated(self) -> frozenset[int]:
+        """The nodes of the first blocks of runs."""
+        return frozenset(i for run in self.runs.values() for i in run.block)
 
     def is_source(self, i: int) -> bool:
         """Whether a node starts a segment: an input, or held on several diagonals at once."""
@@ -97,7 +97,7 @@ class Segment:
         return sorted(found)
 
     def likeness(self, i: int) -> Any:
-        """What two nodes have in common whose masks are equal."""
+        """What two nodes have in common whose masks are equal, and what they make of them."""
         operation = self.operation(i)
         rows = self.rows[i], self.below(i)
         geometry = ((r.grid.sizes, r.grid.periods, *map(_identity, r.shift)) for r in rows)

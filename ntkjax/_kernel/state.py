@@ -127,10 +127,13 @@ class Side:
 
 def ring(image_map: Array, start: int, length: int, axis: int) -> Array:
     """`length` entries from `start` on, along an axis whose first entry follows its last."""
-    period = image_map.shape[axis]
+    shape, period = image_map.shape, image_map.shape[axis]
     if start + length > period:
         copies = -(-(start + length) // period)
-        image_map = jnp.concatenate([image_map] * copies, axis)
+        # Not concatenated, which XLA on CPU compiles to one long loop for each operand.
+        around = jnp.expand_dims(image_map, axis)
+        around = jnp.broadcast_to(around, (*shape[:axis], copies, *shape[axis:]))
+        image_map = around.reshape(*shape[:axis], copies * period, *shape[axis + 1 :])
     return lax.slice_in_dim(image_map, start, start + length, axis=axis)
 
 

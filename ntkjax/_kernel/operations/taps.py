@@ -205,20 +205,24 @@ def _along(mask: Any, ndim: int, axis: int, step: Step) -> Any:
     return mask.reshape(shape)
 
 
+#: What a tap can count for, in the order of `TapMasks.weights`, as factors of w, w' and w w': inside
+#: the first image, the second, both, the first alone, the second alone.
+_KINDS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, -1], [0, 1, -1]], np.float32)
+
+
 def _seen_together(inside: np.ndarray, shift: int | Array) -> Any:
     """What `TapMasks.weights` holds of an axis, given whether a tap is inside: (tap, period)."""
     first = inside.astype(np.float32)
     if isinstance(shift, int):
-        second = np.roll(first, -shift, 1)
-        return np.stack(_kinds(first, second))
+        return _kinds(first, np.roll(first, -shift, 1))
     twice, period = jnp.asarray(np.concatenate([first, first], 1)), first.shape[1]
     if not shift.ndim:
-        return jnp.stack(_kinds(first, lax.dynamic_slice_in_dim(twice, shift, period, 1)))
-    seen = jnp.stack([lax.dynamic_slice_in_dim(twice, d, period, 1) for d in shift], -1)
-    return jnp.stack(_kinds(jnp.broadcast_to(first[..., None], seen.shape), seen))
+        return _kinds(first, lax.dynamic_slice_in_dim(twice, shift, period, 1))
+    seen = [lax.dynamic_slice_in_dim(twice, d, period, 1) for d in shift]
+    return _kinds(first[..., None], jnp.stack(seen, -1))
 
 
-def _kinds(first: Any, second: Any) -> tuple[Any, ...]:
-    """Inside the first image, the second, both, the first alone, the second alone."""
-    both = first * second
-    return first, second, both, first - both, second - both
+def _kinds(first: Any, second: Any) -> Any:
+    """Each of `_KINDS`, of w and w'."""
+    of_first, of_second, of_both = _KINDS.T.reshape(3, -1, *(1,) * second.ndim)
+    return of_first * first + of_second * second + of_both * (first * second)
