@@ -205,8 +205,8 @@ def _along(mask: Any, ndim: int, axis: int, step: Step) -> Any:
     return mask.reshape(shape)
 
 
-#: What a tap can count for, in the order of `TapMasks.weights`, as factors of w, w' and w w': inside
-#: the first image, the second, both, the first alone, the second alone.
+#: In the order of `TapMasks.weights`, what a tap can count for, as factors of w, w' and w w':
+#: inside the first image, the second, both, the first alone, the second alone.
 _KINDS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, -1], [0, 1, -1]], np.float32)
 
 
