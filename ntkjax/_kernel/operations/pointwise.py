@@ -7,8 +7,10 @@ point, made once for each image and position, and what it makes of a pair,
 """
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple, Protocol
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -49,6 +51,14 @@ class DualPair(NamedTuple):
     distance: Array  # E (f(u) - f(v))^2
     slope: Array  # E f'(u) f'(v)
     covariance: Array  # E u v, of the pair itself
+
+
+@functools.partial(jax.jit, static_argnames="acute")
+def _expectations(
+    activation: Activation, first: Any, second: Any, distance: Array, acute: bool
+) -> DualPair:
+    """`activation.pair`, traced once for all layers that are alike."""
+    return activation.pair(first, second, distance, acute=acute)
 
 
 @operation
@@ -96,7 +106,7 @@ class Dual(RowOperation):
     ) -> Pairs:
         (given,) = pairs
         acute = step.signal.is_nonnegative
-        dual = self.activation.pair(first, second, given.moment, acute=acute)
+        dual = _expectations(self.activation, first, second, given.moment, acute)
         ntk = given.ntk
         if step.given_excess:
             ntk = added(ntk, dual.covariance)

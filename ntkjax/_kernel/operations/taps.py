@@ -10,6 +10,7 @@ zero; where a tap leaves it on one side only, the squared distance is the other 
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ from ntkjax._kernel.window import Window, infer_windows
 #: For each axis, by tap, which outputs it counts for: a mask along the axis (and the diagonals), or
 #: None for all. A tap that is not there counts for none.
 Masks = Sequence[Mapping[int, Any]]
+#: For each axis: its window, the size of the input, the period of the output.
+Axes = tuple[tuple[Window, int, int], ...]
 
 
 @operation
@@ -104,14 +107,14 @@ class TapSum(Windowed, RowOperation):
         """
         if maps is None or not masks.leave:
             return None
-        own, alone = masks.own(side), masks.alone(side)
+        axes, own, alone = self._axes(step), masks.own(side), masks.alone(side)
         whole, part = maps, None
         for axis in reversed(range(len(self.windows))):
-            new = self._over_taps(whole, axis, alone[axis], step)
+            new = _over_taps(whole, axes, axis, alone[axis])
             if part is not None:
-                old = self._over_taps(part, axis, masks.both[axis], step)
+                old = _over_taps(part, axes, axis, masks.both[axis])
                 new = old if new is None else new + old
-            whole, part = self._over_taps(whole, axis, own[axis], step), new
+            whole, part = _over_taps(whole, axes, axis, own[axis]), new
         return part * (1 / self._count)  # type: ignore[operator]
 
     def pair(
@@ -126,36 +129,45 @@ class TapSum(Windowed, RowOperation):
     def _count(self) -> int:
         return math.prod(window.taps for window in self.windows)
 
-    def _over_taps(
-        self,
-        array: Array,
-        axis: int,
-        masks: Mapping[int, Any],
-        step: Step,
-        then: Callable[[Array], Array] = lambda entries: entries,
-    ) -> Any:
-        """Sum over taps along one axis of `then` of the entries there; None for no taps."""
-        window, size, period = self.windows[axis], step.below.sizes[axis], step.here.periods[axis]
-        total = None
-        for tap, mask in masks.items():
-            entries = then(window.slide(array, axis, tap, size, period))
-            if mask is not None:
-                entries = entries * _along(mask, entries.ndim, axis, step)
-            total = entries if total is None else total + entries
-        return total
+    def _axes(self, step: Step) -> Axes:
+        return tuple(zip(self.windows, step.below.sizes, step.here.periods, strict=True))
 
     def _mean(self, array: Array, masks: Masks, step: Step) -> Array:
         """Mean over taps of the entries at their positions, where the masks let them through."""
+        return _over_all_taps(array, masks, self._axes(step)) * (1 / self._count)
 
-        def over_taps(array: Array, masks: Masks, axis: int = 0) -> Array:
-            if axis == len(self.windows):
-                return array
-            # The window slides before later axes are summed: so XLA on CPU reads one array of
-            # pairs at all taps, and needs no other.
-            later = lambda entries: over_taps(entries, masks, axis + 1)  # noqa: E731
-            return self._over_taps(array, axis, masks[axis], step, later)
 
-        return linear_materialized(over_taps, array, masks) * (1 / self._count)
+@functools.partial(jax.jit, static_argnames="axes")
+def _over_all_taps(array: Array, masks: Masks, axes: Axes) -> Array:
+    """Sum over taps along all axes; traced once for all layers that are alike."""
+
+    def over_taps(array: Array, masks: Masks, axis: int = 0) -> Array:
+        if axis == len(axes):
+            return array
+        # The window slides before later axes are summed: so XLA on CPU reads one array of pairs at
+        # all taps, and needs no other.
+        later = lambda entries: over_taps(entries, masks, axis + 1)  # noqa: E731
+        return _over_taps(array, axes, axis, masks[axis], later)
+
+    return linear_materialized(over_taps, array, masks)
+
+
+def _over_taps(
+    array: Array,
+    axes: Axes,
+    axis: int,
+    masks: Mapping[int, Any],
+    then: Callable[[Array], Array] = lambda entries: entries,
+) -> Any:
+    """Sum over taps along one axis of `then` of the entries there; None for no taps."""
+    window, size, period = axes[axis]
+    total = None
+    for tap, mask in masks.items():
+        entries = then(window.slide(array, axis, tap, size, period))
+        if mask is not None:
+            entries = entries * _along(mask, entries.ndim, axis, len(axes))
+        total = entries if total is None else total + entries
+    return total
 
 
 @jax.tree_util.register_dataclass
@@ -196,12 +208,12 @@ class TapMasks:
         ]
 
 
-def _along(mask: Any, ndim: int, axis: int, step: Step) -> Any:
-    """A mask along an axis, and along the diagonals that are made together where it has them."""
+def _along(mask: Any, ndim: int, axis: int, positions: int) -> Any:
+    """A mask along one of the axes of positions, and of the diagonals made together behind them."""
     shape = [1] * ndim
     shape[axis] = mask.shape[0]
     if mask.ndim > 1:
-        shape[step.here.ndim] = mask.shape[1]
+        shape[positions] = mask.shape[1]
     return mask.reshape(shape)
 
 
