@@ -71,8 +71,9 @@ class Side:
     """How pairs see what belongs to one of their two images.
 
     A map `[position per axis ..., *lanes]` of the first image is seen at p, one of the second at
-    the partner p + d. It is laid out once for all diagonals, and then seen on some of them, which
-    form an axis in front of the lanes where they are several.
+    the partner p + d. It is laid out once for all diagonals, as far as it is seen at the same
+    places on all of them; and then seen on some, which form an axis in front of the lanes where
+    they are several.
 
     Attributes:
       is_second: whether these are second images.
@@ -81,19 +82,14 @@ class Side:
     is_second: bool
 
     def laid_out(self, maps: Any, row: Row, halo: Halo, lead: int = 0) -> Any:
-        """Maps (a pytree of them, with `lead` axes in front) for every displacement of `row`.
-
-        Where that is an array, the maps of second images go around twice, so that what pairs see
-        is a slice; else they are what pairs see.
-        """
+        """Maps (a pytree of them, with `lead` axes in front) for every displacement of `row`."""
 
         def one(image_map: Array) -> Array:
             axes = zip(row.grid.periods, row.shift, halo, strict=True)
             for axis, (period, d, (low, high)) in enumerate(axes, lead):
-                known = d if self.is_second and isinstance(d, int) else 0
-                rounds = 2 if self.moves(d) else 1
-                start, length = (known - low) % period, rounds * period + low + high
-                image_map = ring(image_map, start, length, axis)
+                if not self.moves(d):
+                    start = d - low if self.is_second else -low
+                    image_map = ring(image_map, start % period, period + low + high, axis)
             return image_map
 
         return jax.tree.map(one, maps)
@@ -106,8 +102,8 @@ class Side:
             axes = zip(row.grid.periods, shift, halo, strict=True)
             for axis, (period, d, (low, high)) in enumerate(axes, lead):
                 if self.moves(d):
-                    length = period + low + high
-                    image_map = lax.dynamic_slice_in_dim(image_map, d, length, axis)
+                    start = (d + (period - low)) % period if low else d
+                    image_map = ring(image_map, start, period + low + high, axis)
             return image_map
 
         def one(image_map: Array) -> Array:
@@ -125,16 +121,19 @@ class Side:
         return self.is_second and not isinstance(shift, int)
 
 
-def ring(image_map: Array, start: int, length: int, axis: int) -> Array:
+def ring(image_map: Array, start: int | Array, length: int, axis: int) -> Array:
     """`length` entries from `start` on, along an axis whose first entry follows its last."""
     shape, period = image_map.shape, image_map.shape[axis]
-    if start + length > period:
-        copies = -(-(start + length) // period)
+    end = length + (start if isinstance(start, int) else period - 1)
+    if end > period:
+        copies = -(-end // period)
         # Not concatenated, which XLA on CPU compiles to one long loop for each operand.
         around = jnp.expand_dims(image_map, axis)
         around = jnp.broadcast_to(around, (*shape[:axis], copies, *shape[axis:]))
         image_map = around.reshape(*shape[:axis], copies * period, *shape[axis + 1 :])
-    return lax.slice_in_dim(image_map, start, start + length, axis=axis)
+    if isinstance(start, int):
+        return lax.slice_in_dim(image_map, start, start + length, axis=axis)
+    return lax.dynamic_slice_in_dim(image_map, start, length, axis)
 
 
 def ringed(array: Array, periods: tuple[int, ...], halo: Halo) -> Array:
