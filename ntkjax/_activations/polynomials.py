@@ -100,6 +100,23 @@ def _kept_acute_jvp(primals: tuple[Array], tangents: tuple[Array]) -> Any:
     return (delta, root), (tangents[0], slope * tangents[0])
 
 
+@jax.custom_jvp
+def _theta_and_gap(delta: Array, root: Array) -> tuple[Array, Array]:
+    """theta and sin(theta) - theta cos(theta) of delta in [0, 1] and its square root."""
+    theta = root * _horner(_coefficients(_angle_ratio, np.dtype(delta.dtype)), delta)
+    gap = delta * root * _horner(_coefficients(_gap_ratio, np.dtype(delta.dtype)), delta)
+    return theta, gap
+
+
+@_theta_and_gap.defjvp
+def _theta_and_gap_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Any:
+    theta, gap = _theta_and_gap(*primals)
+    # d delta = sin(theta) d theta, and d gap = theta sin(theta) d theta; zero for an infinite slope.
+    (delta, root), (change, _) = primals, tangents
+    slope = jnp.where(root == 0, 0.0, 1 / (jnp.where(root == 0, 1.0, root) * jnp.sqrt(2 - delta)))
+    return (theta, gap), (slope * change, theta * change)
+
+
 class Angle(NamedTuple):
     """The angle between two points, or its supplement where that is obtuse.
 
@@ -120,9 +137,7 @@ class Angle(NamedTuple):
         else:
             delta, root = _kept(delta)
             half, is_obtuse = jnp.abs(root), jnp.signbit(root)
-        theta = half * _horner(_coefficients(_angle_ratio, np.dtype(delta.dtype)), delta)
-        gap = delta * half * _horner(_coefficients(_gap_ratio, np.dtype(delta.dtype)), delta)
-        return cls(is_obtuse, delta, theta, gap)
+        return cls(is_obtuse, delta, *_theta_and_gap(delta, half))
 
     def choose(self, obtuse: Any, acute: Any) -> Any:
         """One of two expressions, by the kind of angle."""
