@@ -102,7 +102,7 @@ def _kept_acute_jvp(primals: tuple[Array], tangents: tuple[Array]) -> Any:
 
 @jax.custom_jvp
 def _theta_and_gap(delta: Array, root: Array) -> tuple[Array, Array]:
-    """theta and sin(theta) - theta cos(theta) of delta in [0, 1] and its square root."""
+    """The angle and sin(theta) - theta cos(theta), of delta in [0, 1] and its square root."""
     theta = root * _horner(_coefficients(_angle_ratio, np.dtype(delta.dtype)), delta)
     gap = delta * root * _horner(_coefficients(_gap_ratio, np.dtype(delta.dtype)), delta)
     return theta, gap
@@ -111,7 +111,7 @@ def _theta_and_gap(delta: Array, root: Array) -> tuple[Array, Array]:
 @_theta_and_gap.defjvp
 def _theta_and_gap_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Any:
     theta, gap = _theta_and_gap(*primals)
-    # d delta = sin(theta) d theta, and d gap = theta sin(theta) d theta; zero for an infinite slope.
+    # sin(theta) d theta = d delta and d gap = theta d delta; zero for an infinite slope.
     (delta, root), (change, _) = primals, tangents
     slope = jnp.where(root == 0, 0.0, 1 / (jnp.where(root == 0, 1.0, root) * jnp.sqrt(2 - delta)))
     return (theta, gap), (slope * change, theta * change)
