@@ -38,7 +38,7 @@ def results():
                 difference=2e-6, compared=4,
             ),
             row(
-                2, made_up_side([1.0], first=6.5), made_up_side([10.0]),
+                2, made_up_side([1.0], first=7.5), made_up_side([10.0]),
                 difference=math.nan, compared=2,
             ),
             row(6, made_up_side([0.2], 2000), made_up_side([0.3], 2000)),
@@ -120,8 +120,8 @@ def test_the_comparison_shows_ratios_beside_targets(results):
 
 def test_limits_are_judged(results):
     _, first, *_, memory, near = all_tables(results)
-    assert cells(first, "1 ")[1:] == ["2 x 2", "5.00", "0.20", "6", "yes"]
-    assert cells(first, "2 ")[2:] == ["6.50", "1.00", "6", "NO"]
+    assert cells(first, "1 ")[1:] == ["2 x 2", "5.00", "0.20", "4.80", "6", "yes"]
+    assert cells(first, "2 ")[2:] == ["7.50", "1.00", "6.50", "6", "NO"]
     assert len(first.rows) == 3
     assert memory.rows == [["64 x 64", "1100", "1024", "NO"]]
     assert near.rows == [["deep", OURS, "1.0e-06", "0.5000"]]
