@@ -79,7 +79,8 @@ class Contributions:
 
 def laid_out(segment: Segment, maps: Maps, side: Side, axis: int | None) -> Contributions:
     """The maps of one side as `Side.see` wants them, of a segment at all its diagonals."""
-    images = {i: side.laid_out(_maps(maps, i), *_seen(segment, i)) for i in segment.order}
+    known = [i for i in segment.order if jax.tree.leaves(_maps(maps, i))]
+    images = {i: side.laid_out(_maps(maps, i), *_seen(segment, i)) for i in known}
     variances = {
         (i, j): side.laid_out(maps[j].variance, segment.rows[j], segment.halo(i, j))
         for i in segment.order

@@ -52,6 +52,27 @@ def test_streamed_equals_stored(seed):
             np.testing.assert_allclose(streamed, whole, rtol=tolerance)
 
 
+def assert_equal_kernels(networks, shape):
+    """Of a few float64 images of a shape, to 1e-12."""
+    rng = np.random.default_rng(0)
+    x1, x2 = rng.normal(size=(3, *shape)), rng.normal(size=(2, *shape))
+    kernels = [
+        fast_jit(lambda a, b, n=network: n.kernel_fn(a, b, ("nngp", "ntk")))(x1, x2)
+        for network in networks
+    ]
+    for streamed, whole in zip(*kernels, strict=True):
+        np.testing.assert_allclose(streamed, whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize("taps, padding", [((3, 3), "CIRCULAR"), ((1, 1), "SAME")])
+def test_equal_layers_whose_taps_stay_inside(taps, padding):
+    layers = [stax.Conv(1, taps, padding=padding, W_std=1.4, b_std=0.1), stax.Relu()]
+    top = stax.GlobalAvgPool(), stax.Dense(1)
+    assert_equal_kernels(
+        [stax.serial(*layers * 3, *top), stax.serial(*[*layers, stored()] * 3, *top)], (5, 4, 2)
+    )
+
+
 POOLS = {
     "2x2": ((2, 2), (2, 2), "VALID"),
     "3x2, one odd stride": ((3, 2), (2, 3), "SAME"),
@@ -69,14 +90,8 @@ def test_pools_whose_rows_come_in_pairs(name):
 
     window, strides, padding = POOLS[name]
     pool = stax.AvgPool(window, strides, padding)
-    rng = np.random.default_rng(0)
-    x1, x2 = rng.normal(size=(3, 8, 7, 2)), rng.normal(size=(2, 8, 7, 2))
-    kernels = [
-        fast_jit(lambda a, b, n=network: n.kernel_fn(a, b, ("nngp", "ntk")))(x1, x2)
-        for network in (
-            stax.serial(half(), *between, pool, half(), stax.GlobalAvgPool(), stax.Dense(1))
-            for between in ((), (stored(),))
-        )
+    networks = [
+        stax.serial(half(), *between, pool, half(), stax.GlobalAvgPool(), stax.Dense(1))
+        for between in ((), (stored(),))
     ]
-    for streamed, whole in zip(*kernels, strict=True):
-        np.testing.assert_allclose(streamed, whole, rtol=1e-12)
+    assert_equal_kernels(networks, (8, 7, 2))
