@@ -46,7 +46,8 @@ def materialized(fn: Callable[[Any], Any], operands: Any) -> Any:
     holds = _is_number(operands) if known is None else known
     if holds is None:
         return fn(operands)  # of constants alone
-    program = jax.jit(jax.checkpoint(fn))  # traced once, for its shapes
+    # Traced once, for its shapes; backwards, all but its operands is made again.
+    program = jax.jit(jax.checkpoint(fn))
     shapes = jax.eval_shape(program, operands)
 
     def undefined(_: Any) -> Any:

@@ -105,15 +105,25 @@ def along(values: np.ndarray | Array, ndim: int, axis: int) -> np.ndarray | Arra
     return values.reshape(shape)
 
 
+def ring(image_map: Array, start: int | Array, length: int, axis: int) -> Array:
+    """`length` entries from `start` on, along an axis whose first entry follows its last."""
+    shape, period = image_map.shape, image_map.shape[axis]
+    end = length + (start if isinstance(start, int) else period - 1)
+    if end > period:
+        copies = -(-end // period)
+        # Not concatenated, which XLA on CPU compiles to one long loop for each operand.
+        around = jnp.expand_dims(image_map, axis)
+        around = jnp.broadcast_to(around, (*shape[:axis], copies, *shape[axis:]))
+        image_map = around.reshape(*shape[:axis], copies * period, *shape[axis + 1 :])
+    if isinstance(start, int):
+        return lax.slice_in_dim(image_map, start, start + length, axis=axis)
+    return lax.dynamic_slice_in_dim(image_map, start, length, axis)
+
+
 def shifted(image_map: Array, shift: Shift) -> Array:
     """A map as seen from the partner: entry p is the map at p + shift, cyclically."""
     for axis, d in enumerate(shift):
-        if isinstance(d, int):
-            image_map = jnp.roll(image_map, -d, axis) if d else image_map
-        else:
-            period = image_map.shape[axis]
-            twice = jnp.concatenate([image_map, image_map], axis)
-            image_map = lax.dynamic_slice_in_dim(twice, d, period, axis)
+        image_map = ring(image_map, d, image_map.shape[axis], axis)
     return image_map
 
 

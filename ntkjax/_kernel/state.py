@@ -12,9 +12,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from ntkjax._kernel.diagonals import Diagonals, Shift
+from ntkjax._kernel.diagonals import Diagonals, Shift, ring
 
 #: For each spatial axis, how many entries a row holds before its first and after its last.
 Halo = tuple[tuple[int, int], ...]
@@ -119,21 +119,6 @@ class Side:
     def moves(self, shift: Any) -> bool:
         """Whether it is seen at displacements that are not known."""
         return self.is_second and not isinstance(shift, int)
-
-
-def ring(image_map: Array, start: int | Array, length: int, axis: int) -> Array:
-    """`length` entries from `start` on, along an axis whose first entry follows its last."""
-    shape, period = image_map.shape, image_map.shape[axis]
-    end = length + (start if isinstance(start, int) else period - 1)
-    if end > period:
-        copies = -(-end // period)
-        # Not concatenated, which XLA on CPU compiles to one long loop for each operand.
-        around = jnp.expand_dims(image_map, axis)
-        around = jnp.broadcast_to(around, (*shape[:axis], copies, *shape[axis:]))
-        image_map = around.reshape(*shape[:axis], copies * period, *shape[axis + 1 :])
-    if isinstance(start, int):
-        return lax.slice_in_dim(image_map, start, start + length, axis=axis)
-    return lax.dynamic_slice_in_dim(image_map, start, length, axis)
 
 
 def ringed(array: Array, periods: tuple[int, ...], halo: Halo) -> Array:

@@ -64,7 +64,7 @@ def assert_equal_kernels(networks, shape):
         np.testing.assert_allclose(streamed, whole, rtol=1e-12)
 
 
-@pytest.mark.parametrize("taps, padding", [((3, 3), "CIRCULAR"), ((1, 1), "SAME")])
+@pytest.mark.parametrize(("taps", "padding"), [((3, 3), "CIRCULAR"), ((1, 1), "SAME")])
 def test_equal_layers_whose_taps_stay_inside(taps, padding):
     layers = [stax.Conv(1, taps, padding=padding, W_std=1.4, b_std=0.1), stax.Relu()]
     top = stax.GlobalAvgPool(), stax.Dense(1)

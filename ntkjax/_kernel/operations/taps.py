@@ -18,10 +18,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from ntkjax._kernel.boundary import linear_materialized
-from ntkjax._kernel.diagonals import Diagonals, Rows, Shift
+from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, ring
 from ntkjax._kernel.operation import RowOperation, Step, operation, static
 from ntkjax._kernel.operations.windowed import Windowed
 from ntkjax._kernel.signal import Signal
@@ -224,13 +224,10 @@ _KINDS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, -1], [0, 1, -1]], np.
 
 def _seen_together(inside: np.ndarray, shift: int | Array) -> Any:
     """What `TapMasks.weights` holds of an axis, given whether a tap is inside: (tap, period)."""
-    first = inside.astype(np.float32)
-    if isinstance(shift, int):
-        return _kinds(first, np.roll(first, -shift, 1))
-    twice, period = jnp.asarray(np.concatenate([first, first], 1)), first.shape[1]
-    if not shift.ndim:
-        return _kinds(first, lax.dynamic_slice_in_dim(twice, shift, period, 1))
-    seen = [lax.dynamic_slice_in_dim(twice, d, period, 1) for d in shift]
+    first, period = jnp.asarray(inside, np.float32), inside.shape[1]
+    if not jnp.ndim(shift):
+        return _kinds(first, ring(first, shift, period, 1))
+    seen = [ring(first, d, period, 1) for d in jnp.asarray(shift)]
     return _kinds(first[..., None], jnp.stack(seen, -1))
 
 
