@@ -2,58 +2,22 @@
 
 On CPU, XLA merges cheap operations into each of their consumers and drops optimization barriers
 before it does so: nine taps of a convolution would make the layer below nine times. It never looks
-into the branch of a conditional, so that one whose predicate always holds keeps its result.
+across a call that it is told not to inline, whose results are stored.
 """
 
-import contextlib
-import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array, lax
-
-#: What the conditionals of the program being traced ask: whether a number of its is no NaN. Else
-#: each of them asks a number of its own, and small programs are most of what XLA has to compile.
-_holds: contextvars.ContextVar[Array | None] = contextvars.ContextVar("holds", default=None)
-
-
-@contextlib.contextmanager
-def conditioned_on(arrays: Any) -> Iterator[None]:
-    """Let all boundaries within ask one number, of arrays on which all results depend."""
-    token = _holds.set(_is_number(arrays))
-    try:
-        yield
-    finally:
-        _holds.reset(token)
-
-
-def _is_number(arrays: Any) -> Array | None:
-    """Whether the first of some floats equals itself, as all numbers do; NaN makes all NaN."""
-    floats = [a for a in jax.tree.leaves(arrays) if jnp.issubdtype(a.dtype, jnp.floating)]
-    if not floats:
-        return None
-    value = floats[0][(0,) * floats[0].ndim]
-    return value == value
+from jax.experimental.xla_metadata import set_xla_metadata
 
 
 def materialized(fn: Callable[[Any], Any], operands: Any) -> Any:
-    """`fn(operands)`, made once and stored."""
+    """`fn(operands)`, made once and stored; backwards, all but the operands is made again."""
     if jax.default_backend() != "cpu":
         return lax.optimization_barrier(fn(operands))
-    known = _holds.get()
-    holds = _is_number(operands) if known is None else known
-    if holds is None:
-        return fn(operands)  # of constants alone
-    # Traced once, for its shapes; backwards, all but its operands is made again.
-    program = jax.jit(jax.checkpoint(fn))
-    shapes = jax.eval_shape(program, operands)
-
-    def undefined(_: Any) -> Any:
-        return jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), shapes)
-
-    return lax.cond(holds, program, undefined, operands)
+    return _called(jax.checkpoint(fn), operands)
 
 
 def linear_materialized(fn: Callable[[Array, Any], Array], x: Array, weights: Any) -> Array:
@@ -69,9 +33,17 @@ def linear_materialized(fn: Callable[[Array, Any], Array], x: Array, weights: An
         out = fn(x, weights)
         if jax.default_backend() != "cpu":
             return out, fn(lax.optimization_barrier(dx), weights)
-        # The predicate must not depend on the tangent, in which all is linear.
-        witness = x[(0,) * x.ndim]
-        along = lambda dx: fn(dx, weights)  # noqa: E731
-        return out, lax.cond(witness == witness, along, lambda _: jnp.zeros_like(out), dx)
+        return out, _called(lambda dx: fn(dx, weights), dx)
 
     return wrapped(x, weights)
+
+
+def _called(fn: Callable[[Any], Any], operands: Any) -> Any:
+    """`fn(operands)`, as a call that stays one; calls within it are of no such kind."""
+
+    def inside(operands: Any) -> Any:
+        with set_xla_metadata(inlineable="true"):
+            return fn(operands)
+
+    with set_xla_metadata(inlineable="false"):
+        return jax.jit(inside)(operands)

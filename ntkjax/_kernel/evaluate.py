@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ntkjax._kernel.boundary import conditioned_on
 from ntkjax._kernel.diagonals import to_matrix
 from ntkjax._kernel.images import Own, image_maps, own_kernels
 from ntkjax._kernel.kernel import Kernel
@@ -35,8 +34,7 @@ def evaluate(plan: Plan, inputs: dict[int, Input], resources: Resources) -> list
     """The kernels of the outputs. `inputs` maps each input node to its arrays or its kernel."""
     counts = plan.counts
     batches = [_of_side(inputs, 0), _of_side(inputs, 0 if plan.symmetric else 1)]
-    with conditioned_on(batches):
-        owns = _own_kernels(plan, batches, counts)
+    owns = _own_kernels(plan, batches, counts)
     if plan.is_streamed and not any(isinstance(i, Kernel) for i in inputs.values()):
         itemsize = jax.tree.leaves(inputs)[0].dtype.itemsize
         pieces = _tiled(plan, batches, owns, tiling_of(plan, itemsize, resources.budget), resources)
@@ -210,11 +208,10 @@ def _tiled(
 
     def compute(first: Any, second: Any, same: Array) -> list[Pairs]:
         (batch1, own1), (batch2, own2) = back(first), back(second)
-        with conditioned_on(batch1):
-            rows = _pairs(
-                plan, [batch1, batch2], [own1, own2], {}, (tiling.size1, tiling.size2),
-                same if plan.symmetric else None, tiling.block,
-            )  # fmt: skip
+        rows = _pairs(
+            plan, [batch1, batch2], [own1, own2], {}, (tiling.size1, tiling.size2),
+            same if plan.symmetric else None, tiling.block,
+        )  # fmt: skip
         return [piece.map(lambda a: jnp.moveaxis(a, (-2, -1), (0, 1))) for piece in rows]
 
     made = over_tiles(tiling, compute, lead(0), lead(1), resources.devices)
