@@ -134,7 +134,10 @@ def _pairs_of_run(segment: Segment, run: Run, pairs: Pairs, parts: Parts) -> Pai
         nodes = segment.ancestors(end, [i for i in run.block if i not in made])
         return _fused(segment, nodes, made, parts), None
 
-    pairs, _ = lax.scan(jax.checkpoint(body), pairs, repeated)
+    def loop(operands: Any) -> Pairs:
+        return lax.scan(jax.checkpoint(body), *operands)[0]
+
+    pairs = materialized(loop, (pairs, repeated))
     if plan.form(end) == plan.form(run.last):
         return pairs
 

@@ -38,6 +38,23 @@ class Run:
         """The nodes of the first block."""
         return range(self.start, self.start + self.period)
 
+    @property
+    def pieces(self) -> "list[Run]":
+        """Runs of which n repetitions store some 2 sqrt(n) for gradients.
+
+        Backwards, each keeps what it begins with and, while its turn lasts, its repetitions. Pieces
+        of two lengths have more to compile, and must be worth it; of equal ones, short ones store
+        less of single images.
+        """
+
+        def stored(number: int) -> int:
+            return number + -(-self.count // number) + 2 * (self.count % number > 0)
+
+        number = min(range(self.count // 2, 0, -1), key=stored)
+        counts = [self.count // number + (k < self.count % number) for k in range(number)]
+        starts = (self.start + self.period * sum(counts[:k]) for k in range(number))
+        return [Run(start, self.period, n) for start, n in zip(starts, counts, strict=True)]
+
     def operations(self, plan: Plan, dtype: Any) -> dict[int, RowOperation]:
         """The operations of a block, their numbers stacked along the repetitions."""
 
@@ -93,7 +110,7 @@ def find_runs(plan: Plan) -> dict[int, Run]:
                 best = Run(start, period, repeats)
             period += 1
         if best.count > 1:
-            runs[start] = best
+            runs |= {piece.start: piece for piece in best.pieces}
         start = best.last + 1
     return runs
 
