@@ -6,6 +6,7 @@ differ; all else must agree.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -42,15 +43,9 @@ class Run:
     def pieces(self) -> "list[Run]":
         """Runs of which n repetitions store some 2 sqrt(n) for gradients.
 
-        Backwards, each keeps what it begins with and, while its turn lasts, its repetitions. Pieces
-        of two lengths have more to compile, and must be worth it; of equal ones, short ones store
-        less of single images.
+        Backwards, each keeps what it begins with and, while its turn lasts, its repetitions.
         """
-
-        def stored(number: int) -> int:
-            return number + -(-self.count // number) + 2 * (self.count % number > 0)
-
-        number = min(range(self.count // 2, 0, -1), key=stored)
+        number = math.isqrt(self.count)
         counts = [self.count // number + (k < self.count % number) for k in range(number)]
         starts = (self.start + self.period * sum(counts[:k]) for k in range(number))
         return [Run(start, self.period, n) for start, n in zip(starts, counts, strict=True)]

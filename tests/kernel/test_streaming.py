@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ntkjax import stax
+from ntkjax._kernel.runs import Run
 from tests.helpers import fast_jit
 
 PADDINGS = ("SAME", "VALID", "CIRCULAR")
@@ -95,3 +96,14 @@ def test_pools_whose_rows_come_in_pairs(name):
         for between in ((), (stored(),))
     ]
     assert_equal_kernels(networks, (8, 7, 2))
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 7, 10, 20, 23])
+def test_pieces_of_a_run_follow_each_other(count):
+    pieces = Run(5, 3, count).pieces
+    starts = [piece.start for piece in pieces]
+    assert starts == [5, *(piece.last + 1 for piece in pieces[:-1])]
+    assert pieces[-1].last == Run(5, 3, count).last
+    lengths = [piece.count for piece in pieces]
+    assert min(lengths) >= 2
+    assert len(pieces) + max(lengths) <= 2 * np.sqrt(count) + 2
