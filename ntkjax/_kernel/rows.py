@@ -119,7 +119,7 @@ class _Diagonal:
         given, variances = everywhere
         row = Row(self.rows, segment.rows[self.target].shift)
         # Stored, or XLA would make them anew for every image.
-        masks = materialized(lambda _: segment.masks(), jax.tree.leaves(given)[:1])
+        masks = materialized(lambda _: segment.masks(), None)
         sides = FIRST, SECOND
         first, second = (
             contributions(segment, of_side, masks, side)
