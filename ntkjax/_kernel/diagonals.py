@@ -12,6 +12,8 @@ A row is laid out `[position per axis ..., *lanes]`; the lanes run over images: 
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -83,8 +85,7 @@ class Diagonals:
         for rows, period, d in zip(self.rows, self.periods, shift, strict=True):
             table = np.zeros(period, int)
             table[list(rows)] = np.arange(len(rows))
-            place = int(table[d]) if isinstance(d, int) else jnp.asarray(table)[d]
-            index = index * len(rows) + place
+            index = index * len(rows) + (int(table[d]) if isinstance(d, int) else entry(table, d))
         return index
 
     def live(self, axis: int, row: int) -> np.ndarray:
@@ -98,6 +99,13 @@ def live_rows(size: int, period: int) -> tuple[int, ...]:
     return tuple(d for d in range(period) if d < size or period - d < size)
 
 
+def entry(table: np.ndarray, index: int | Array) -> Any:
+    """The entry of a table at an index (or at some of them) of a loop, which is never negative."""
+    if isinstance(index, int):
+        return table[index]
+    return jnp.asarray(table).at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
 def along(values: np.ndarray | Array, ndim: int, axis: int) -> np.ndarray | Array:
     """Reshape a vector so that it lies along `axis` of an `ndim`-dimensional array."""
     shape = [1] * ndim
@@ -105,26 +113,30 @@ def along(values: np.ndarray | Array, ndim: int, axis: int) -> np.ndarray | Arra
     return values.reshape(shape)
 
 
-def ring(image_map: Array, start: int | Array, length: int, axis: int) -> Array:
-    """`length` entries from `start` on, along an axis whose first entry follows its last."""
-    shape, period = image_map.shape, image_map.shape[axis]
-    end = length + (start if isinstance(start, int) else period - 1)
-    if end > period:
-        copies = -(-end // period)
-        # Not concatenated, which XLA on CPU compiles to one long loop for each operand.
-        around = jnp.expand_dims(image_map, axis)
-        around = jnp.broadcast_to(around, (*shape[:axis], copies, *shape[axis:]))
-        image_map = around.reshape(*shape[:axis], copies * period, *shape[axis + 1 :])
-    if isinstance(start, int):
-        return lax.slice_in_dim(image_map, start, start + length, axis=axis)
-    return lax.dynamic_slice_in_dim(image_map, start, length, axis)
+def rings(array: Array, starts: Shift, lengths: Sequence[int], axis: int = 0) -> Array:
+    """Entries from `starts` on, along axes from `axis` on whose first entry follows their last."""
+    offsets, sizes = [0] * array.ndim, list(array.shape)
+    for k, (start, length) in enumerate(zip(starts, lengths, strict=True), axis):
+        known, period = isinstance(start, int), array.shape[k]
+        copies = -(-(length + (start if known else period - 1)) // period)
+        if copies > 1:
+            # Not concatenated, which XLA on CPU compiles to one long loop for each operand.
+            shape = array.shape
+            around = jnp.broadcast_to(jnp.expand_dims(array, k), (*shape[:k], copies, *shape[k:]))
+            array = around.reshape(*shape[:k], copies * period, *shape[k + 1 :])
+        if known:
+            array = lax.slice_in_dim(array, start, start + length, axis=k)
+        else:
+            offsets[k] = start
+        sizes[k] = length
+    if all(isinstance(start, int) for start in starts):
+        return array
+    return lax.dynamic_slice(array, offsets, sizes, allow_negative_indices=False)
 
 
 def shifted(image_map: Array, shift: Shift) -> Array:
     """A map as seen from the partner: entry p is the map at p + shift, cyclically."""
-    for axis, d in enumerate(shift):
-        image_map = ring(image_map, d, image_map.shape[axis], axis)
-    return image_map
+    return rings(image_map, shift, image_map.shape[: len(shift)])
 
 
 def to_matrix(rows: Array, diagonals: Diagonals) -> Array:

@@ -13,6 +13,7 @@ from jax import Array, lax
 
 from ntkjax._kernel.boundary import materialized
 from ntkjax._kernel.contributions import Contributions
+from ntkjax._kernel.diagonals import entry
 from ntkjax._kernel.inputs import mean_over_channels, squared_distance
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.runs import Run
@@ -51,11 +52,15 @@ def loaded(segment: Segment, stores: Stores) -> Stores:
 
     def load(i: int) -> Pairs:
         grid = segment.plan.held[i].cross
-        index = grid.row_index(segment.rows[i].shift)
+        shift = segment.rows[i].shift
+        if all(isinstance(d, int) for d in shift):
+            return stores[i].map(lambda array: array[grid.row_index(shift)])
+        # Stored, so that XLA compiles one program that reads at any place.
+        index = materialized(grid.row_index, shift)
         if not jnp.ndim(index):
-            return stores[i].map(lambda array: array[index])
-        some = list(jnp.asarray(index))
-        return stores[i].map(lambda array: jnp.stack([array[k] for k in some], grid.ndim))
+            return stores[i].map(lambda array: entry(array, index))
+        rows = lambda array: [entry(array, k) for k in index]  # noqa: E731
+        return stores[i].map(lambda array: jnp.stack(rows(array), grid.ndim))
 
     return {i: load(i) for i in segment.rows if i in stores and segment.is_source(i)}
 

@@ -118,8 +118,7 @@ class _Diagonal:
         """What does not depend on pairs: of second images and the diagonal, of first, of pairs."""
         given, variances = everywhere
         row = Row(self.rows, segment.rows[self.target].shift)
-        # Stored, or XLA would make them anew for every image.
-        masks = materialized(lambda _: segment.masks(), None)
+        masks = segment.masks()
         sides = FIRST, SECOND
         first, second = (
             contributions(segment, of_side, masks, side)
@@ -179,7 +178,10 @@ def each_row(
         def body(total: Pairs, start: Array) -> tuple[Pairs, None]:
             def cut(arrays: Any, axis: int) -> Any:
                 return jax.tree.map(
-                    lambda a: lax.dynamic_slice_in_dim(a, start, size, axis), arrays
+                    lambda a: lax.dynamic_slice_in_dim(
+                        a, start, size, axis, allow_negative_indices=False
+                    ),
+                    arrays,
                 )
 
             parts = cut(of_first, -1), cut(of_pairs, -2)
@@ -192,7 +194,8 @@ def each_row(
         return some(total, known)
 
     def body(total: Pairs, shifts: Array) -> tuple[Pairs, None]:
-        return some(total, tuple(shifts[0] if len(shifts) == 1 else shifts.T)), None
+        along_axes = materialized(lambda s: tuple(s[0] if len(s) == 1 else s.T), shifts)
+        return some(total, along_axes), None
 
     # Backwards, rows are made again: kept, they would be all pairs of positions.
     return lax.scan(jax.checkpoint(body), total, jnp.asarray(shifts))[0]
@@ -224,7 +227,7 @@ def covariance_rows(
     def sink(total: Pairs, row: Pairs, shift: Shift, start: Any) -> Pairs:
         def put(total: Array, row: Array) -> Array:
             at = (rows.row_index(shift), *(0,) * rows.ndim, *_lanes_at(start, pairing))
-            return lax.dynamic_update_slice(total, row[None], at)
+            return lax.dynamic_update_slice(total, row[None], at, allow_negative_indices=False)
 
         ntk = jnp.zeros_like(row.moment) if wanted and row.ntk is None else row.ntk
         return jax.tree.map(put, total, Pairs(row.moment, ntk))

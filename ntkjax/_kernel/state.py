@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._kernel.diagonals import Diagonals, Shift, ring
+from ntkjax._kernel.diagonals import Diagonals, Shift, rings
 
 #: For each spatial axis, how many entries a row holds before its first and after its last.
 Halo = tuple[tuple[int, int], ...]
@@ -61,9 +61,10 @@ class Row:
     grid: Diagonals
     shift: Shift
 
-    def member(self, k: int) -> "Row":
-        """One of several diagonals."""
-        return Row(self.grid, tuple(jnp.asarray(d)[k] if jnp.ndim(d) else d for d in self.shift))
+    @property
+    def several(self) -> bool:
+        """Whether these are several diagonals."""
+        return any(map(jnp.ndim, self.shift))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,36 +84,29 @@ class Side:
 
     def laid_out(self, maps: Any, row: Row, halo: Halo, lead: int = 0) -> Any:
         """Maps (a pytree of them, with `lead` axes in front) for every displacement of `row`."""
-
-        def one(image_map: Array) -> Array:
-            axes = zip(row.grid.periods, row.shift, halo, strict=True)
-            for axis, (period, d, (low, high)) in enumerate(axes, lead):
-                if not self.moves(d):
-                    start = d - low if self.is_second else -low
-                    image_map = ring(image_map, start % period, period + low + high, axis)
-            return image_map
-
-        return jax.tree.map(one, maps)
+        starts, lengths = [], []
+        for period, d, (low, high) in zip(row.grid.periods, row.shift, halo, strict=True):
+            moves = self.moves(d)
+            starts.append((d - low if self.is_second and not moves else -low) % period)
+            lengths.append(period if moves else period + low + high)
+        return jax.tree.map(lambda array: rings(array, tuple(starts), lengths, lead), maps)
 
     def see(self, maps: Any, row: Row, halo: Halo, lead: int = 0) -> Any:
         """Maps that are laid out, as pairs on `row` see them, with a halo."""
-        ndim, members = row.grid.ndim, [jnp.size(d) for d in row.shift if jnp.ndim(d)]
+        lengths = [n + low + high for n, (low, high) in zip(row.grid.periods, halo, strict=True)]
 
-        def on(image_map: Array, shift: Shift) -> Array:
-            axes = zip(row.grid.periods, shift, halo, strict=True)
-            for axis, (period, d, (low, high)) in enumerate(axes, lead):
-                if self.moves(d):
-                    start = (d + (period - low)) % period if low else d
-                    image_map = ring(image_map, start, period + low + high, axis)
-            return image_map
+        def on(image_map: Array, *shift: Any) -> Array:
+            starts = tuple(d if self.moves(d) else 0 for d in shift)
+            return rings(image_map, starts, lengths, lead)
 
         def one(image_map: Array) -> Array:
-            if not members:
-                return on(image_map, row.shift)
+            if not row.several:
+                return on(image_map, *row.shift)
+            member_axis = lead + row.grid.ndim
             if not self.is_second:
-                return jnp.expand_dims(image_map, lead + ndim)
-            seen = [on(image_map, row.member(k).shift) for k in range(members[0])]
-            return jnp.stack(seen, lead + ndim)
+                return jnp.expand_dims(image_map, member_axis)
+            by_member = (None, *(0 if jnp.ndim(d) else None for d in row.shift))
+            return jax.vmap(on, by_member, member_axis)(image_map, *row.shift)
 
         return jax.tree.map(one, maps)
 
@@ -123,9 +117,9 @@ class Side:
 
 def ringed(array: Array, periods: tuple[int, ...], halo: Halo) -> Array:
     """A row with a halo of its other end along every axis."""
-    for axis, (period, (low, high)) in enumerate(zip(periods, halo, strict=True)):
-        array = ring(array, -low % period, period + low + high, axis)
-    return array
+    starts = tuple(-low % period for period, (low, _) in zip(periods, halo, strict=True))
+    lengths = [low + period + high for period, (low, high) in zip(periods, halo, strict=True)]
+    return rings(array, starts, lengths)
 
 
 FIRST, SECOND = Side(False), Side(True)

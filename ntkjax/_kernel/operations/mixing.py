@@ -24,7 +24,7 @@ import numpy as np
 from jax import Array, lax
 
 from ntkjax._kernel.boundary import materialized
-from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along
+from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along, entry
 from ntkjax._kernel.operation import MixingOperation, operation, static
 from ntkjax._kernel.operations.windowed import Windowed
 from ntkjax._kernel.signal import Signal
@@ -146,9 +146,16 @@ class BandedMap(Windowed, MixingOperation):
         bands = [self.band(axis, below, here) for axis in range(below.ndim)]
         several = any(band.members > 1 for band in bands)
         first = [jnp.asarray(d)[0] if several else d for d in shift]
-        held_at = [jnp.asarray(band.rows)[d] for band, d in zip(bands, first, strict=True)]
+        # Stored, so that XLA compiles one program that reads, or writes, at any place.
+        held_at = materialized(
+            lambda first: [
+                [entry(rows, d) for rows in band.rows.T]
+                for band, d in zip(bands, first, strict=True)
+            ],
+            first,
+        )
         weights = [
-            jnp.asarray(band.weights, rows.dtype)[d] for band, d in zip(bands, first, strict=True)
+            entry(band.weights.astype(rows.dtype), d) for band, d in zip(bands, first, strict=True)
         ]
         used = ([k for k, terms in enumerate(band.terms) if terms] for band in bands)
         parts = list(itertools.product(*used))
@@ -157,7 +164,9 @@ class BandedMap(Windowed, MixingOperation):
             for part in parts
         ]
         shape = (*(1,) * below.ndim, *here.periods, *rows.shape[below.ndim + several :])
-        held = [lax.dynamic_slice(total, place, shape) for place in places]
+        held = [
+            lax.dynamic_slice(total, place, shape, allow_negative_indices=False) for place in places
+        ]
 
         def added(operands: Any) -> list[Array]:
             held, rows, weights = operands
@@ -168,7 +177,7 @@ class BandedMap(Windowed, MixingOperation):
 
         # All is read before any is written, so that XLA writes in place.
         for new, place in zip(materialized(added, (held, rows, weights)), places, strict=True):
-            total = lax.dynamic_update_slice(total, new, place)
+            total = lax.dynamic_update_slice(total, new, place, allow_negative_indices=False)
         return total
 
     def _mixed(
@@ -305,14 +314,14 @@ class GlobalPool(MixingOperation):
         for axis, (size, period) in enumerate(zip(below.sizes, below.periods, strict=True)):
             if size < period:
                 live = np.stack([below.live(axis, d) for d in range(period)])
-                mask = jnp.asarray(live, rows.dtype)[shift[axis]]
+                mask = entry(live.astype(rows.dtype), shift[axis])
                 rows = rows * along(mask, rows.ndim, axis)
         if rows.shape == total.shape:
             return total + rows
         place = (*(0,) * below.ndim, *lanes)
-        held = lax.dynamic_slice(total, place, rows.shape)
+        held = lax.dynamic_slice(total, place, rows.shape, allow_negative_indices=False)
         new = materialized(lambda parts: parts[0] + parts[1], (held, rows))
-        return lax.dynamic_update_slice(total, new, place)
+        return lax.dynamic_update_slice(total, new, place, allow_negative_indices=False)
 
     def finish(self, total: Array, below: Diagonals) -> Array:
         # Positions last of all: XLA is slow to sum over them, and here it does so once.

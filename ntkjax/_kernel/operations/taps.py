@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._kernel.boundary import linear_materialized
-from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, ring
+from ntkjax._kernel.boundary import linear_materialized, materialized
+from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, rings
 from ntkjax._kernel.operation import RowOperation, Step, operation, static
 from ntkjax._kernel.operations.windowed import Windowed
 from ntkjax._kernel.signal import Signal
@@ -224,14 +224,14 @@ _KINDS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, -1], [0, 1, -1]], np.
 
 def _seen_together(inside: np.ndarray, shift: int | Array) -> Any:
     """What `TapMasks.weights` holds of an axis, given whether a tap is inside: (tap, period)."""
-    first, period = jnp.asarray(inside, np.float32), inside.shape[1]
-    if not jnp.ndim(shift):
-        return _kinds(first, ring(first, shift, period, 1))
-    seen = [ring(first, d, period, 1) for d in jnp.asarray(shift)]
-    return _kinds(first[..., None], jnp.stack(seen, -1))
+    first, period = inside.astype(np.float32), inside.shape[1]
+    of_first, of_second, of_both = _KINDS.T[:, :, None, None]
+    always, with_second = of_first * first, of_second + of_both * first
 
+    def seen(shift: int | Array) -> Any:
+        return always + with_second * rings(jnp.asarray(first), (shift,), (period,), 1)
 
-def _kinds(first: Any, second: Any) -> Any:
-    """Each of `_KINDS`, of w and w'."""
-    of_first, of_second, of_both = _KINDS.T.reshape(3, -1, *(1,) * second.ndim)
-    return of_first * first + of_second * second + of_both * (first * second)
+    if isinstance(shift, int):
+        return seen(shift)
+    # Stored, or XLA would make it anew for every image.
+    return materialized(jax.vmap(seen, out_axes=-1) if jnp.ndim(shift) else seen, shift)
