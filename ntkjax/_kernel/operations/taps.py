@@ -25,7 +25,7 @@ from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, rings
 from ntkjax._kernel.operation import RowOperation, Step, operation, static
 from ntkjax._kernel.operations.windowed import Windowed
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs, Row, Side, ringed
+from ntkjax._kernel.state import FIRST, Pairs, Row, Side, ringed
 from ntkjax._kernel.window import Window, infer_windows
 
 #: For each axis, by tap, which outputs it counts for: a mask along the axis (and the diagonals), or
@@ -108,11 +108,12 @@ class TapSum(Windowed, RowOperation):
         if maps is None or not masks.leave:
             return None
         axes, own, alone = self._axes(step), masks.own(side), masks.alone(side)
+        both = masks.both(side)
         whole, part = maps, None
         for axis in reversed(range(len(self.windows))):
             new = _over_taps(whole, axes, axis, alone[axis])
             if part is not None:
-                old = _over_taps(part, axes, axis, masks.both[axis])
+                old = _over_taps(part, axes, axis, both[axis])
                 new = old if new is None else new + old
             whole, part = _over_taps(whole, axes, axis, own[axis]), new
         return part * (1 / self._count)  # type: ignore[operator]
@@ -120,7 +121,7 @@ class TapSum(Windowed, RowOperation):
     def pair(
         self, pairs: tuple[Pairs, ...], masks: "TapMasks", first: Any, second: Any, step: Step
     ) -> Pairs:
-        given = pairs[0].map(lambda array: self._mean(array, masks.both, step))
+        given = pairs[0].map(lambda array: self._mean(array, masks.both(), step))
         if first is None:
             return given
         return Pairs(given.moment + first + second, given.ntk)
@@ -176,36 +177,38 @@ class TapMasks:
     """Which outputs of a diagonal a tap counts for.
 
     Attributes:
-      weights: for each axis, where a tap is inside the first image, the second, both, the first
-        alone and the second alone: (which, tap, period), and the diagonal where
-        there are several; None where it always is.
+      weights: for each axis and side, where a tap is inside the image of the side, both images, and
+        that of the side alone: (which, tap, period), and the diagonal where there are several; None
+        where it always is.
       everywhere: for each axis and tap, whether it always is.
       leave: whether some tap is inside on one side alone.
     """
 
-    weights: list[Array | None]
+    weights: list[tuple[Array, Array] | None]
     everywhere: tuple[tuple[bool, ...], ...] = static()
     leave: bool = static()
 
-    @property
-    def both(self) -> Masks:
-        """Where a tap is inside on both sides."""
-        return self._of(2)
+    def both(self, side: Side = FIRST) -> Masks:
+        """Where a tap is inside on both sides, as whichever side holds it."""
+        return self._of(side, 1)
 
     def own(self, side: Side) -> Masks:
         """Where a tap is inside the image of one side."""
-        return self._of(int(side.is_second))
+        return self._of(side, 0)
 
     def alone(self, side: Side) -> Masks:
         """Where a tap is inside that image alone."""
-        masks = self._of(3 + int(side.is_second))
+        masks = self._of(side, 2)
         return [{i: mask for i, mask in axis.items() if mask is not None} for axis in masks]
 
-    def _of(self, which: int) -> Masks:
-        return [
-            {i: None if always else weights[which, i] for i, always in enumerate(of_axis)}  # type: ignore[index]
-            for weights, of_axis in zip(self.weights, self.everywhere, strict=True)
-        ]
+    def _of(self, side: Side, which: int) -> Masks:
+        def of_axis(weights: tuple[Array, Array] | None, everywhere: tuple[bool, ...]) -> Any:
+            if weights is None:
+                return dict.fromkeys(range(len(everywhere)))
+            held = weights[side.is_second]
+            return {i: None if always else held[which, i] for i, always in enumerate(everywhere)}
+
+        return list(map(of_axis, self.weights, self.everywhere))
 
 
 def _along(mask: Any, ndim: int, axis: int, positions: int) -> Any:
@@ -217,19 +220,24 @@ def _along(mask: Any, ndim: int, axis: int, positions: int) -> Any:
     return mask.reshape(shape)
 
 
-#: In the order of `TapMasks.weights`, what a tap can count for, as factors of w, w' and w w':
-#: inside the first image, the second, both, the first alone, the second alone.
-_KINDS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, -1], [0, 1, -1]], np.float32)
+#: In the order of `TapMasks.weights`, what a tap can count for, as factors of w, w' and w w', for
+#: either side.
+_KINDS = np.array(
+    [[[1, 0, 0], [0, 0, 1], [1, 0, -1]], [[0, 1, 0], [0, 0, 1], [0, 1, -1]]], np.float32
+)
 
 
 def _seen_together(inside: np.ndarray, shift: int | Array) -> Any:
     """What `TapMasks.weights` holds of an axis, given whether a tap is inside: (tap, period)."""
     first, period = inside.astype(np.float32), inside.shape[1]
-    of_first, of_second, of_both = _KINDS.T[:, :, None, None]
-    always, with_second = of_first * first, of_second + of_both * first
 
     def seen(shift: int | Array) -> Any:
-        return always + with_second * rings(jnp.asarray(first), (shift,), (period,), 1)
+        second = rings(jnp.asarray(first), (shift,), (period,), 1)
+        of_side = []
+        for kinds in _KINDS:
+            of_first, of_second, of_both = kinds.T[:, :, None, None]
+            of_side.append(of_first * first + (of_second + of_both * first) * second)
+        return tuple(of_side)
 
     if isinstance(shift, int):
         return seen(shift)
