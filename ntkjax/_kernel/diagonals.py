@@ -117,18 +117,16 @@ def rings(array: Array, starts: Shift, lengths: Sequence[int], axis: int = 0) ->
     """Entries from `starts` on, along axes from `axis` on whose first entry follows their last."""
     offsets, sizes = [0] * array.ndim, list(array.shape)
     for k, (start, length) in enumerate(zip(starts, lengths, strict=True), axis):
-        known, period = isinstance(start, int), array.shape[k]
-        copies = -(-(length + (start if known else period - 1)) // period)
+        shape, period = array.shape, array.shape[k]
+        first, last = (start, start) if isinstance(start, int) else (0, period - 1)
+        copies = -(-(last + length) // period)
         if copies > 1:
             # Not concatenated, which XLA on CPU compiles to one long loop for each operand.
-            shape = array.shape
-            around = jnp.broadcast_to(jnp.expand_dims(array, k), (*shape[:k], copies, *shape[k:]))
-            array = around.reshape(*shape[:k], copies * period, *shape[k + 1 :])
-        if known:
-            array = lax.slice_in_dim(array, start, start + length, axis=k)
-        else:
-            offsets[k] = start
-        sizes[k] = length
+            array = jnp.broadcast_to(
+                jnp.expand_dims(array, k), (*shape[:k], copies, *shape[k:])
+            ).reshape(*shape[:k], copies * period, *shape[k + 1 :])
+        array = lax.slice_in_dim(array, first, last + length, axis=k)
+        offsets[k], sizes[k] = (0 if isinstance(start, int) else start), length
     if all(isinstance(start, int) for start in starts):
         return array
     return lax.dynamic_slice(array, offsets, sizes, allow_negative_indices=False)
