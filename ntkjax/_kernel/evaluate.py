@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ntkjax._kernel.boundary import materialized
+from ntkjax._kernel.contributions import Maps
 from ntkjax._kernel.diagonals import to_matrix
 from ntkjax._kernel.images import Own, image_maps, own_kernels
 from ntkjax._kernel.kernel import Kernel
@@ -122,11 +123,13 @@ def _pairs(
     block: int | None,
 ) -> list[Pairs]:
     """The outputs for all pairs of two batches, as covariances on the diagonals held."""
+
+    def of_images(given: Any) -> Maps:
+        batches, owns = given
+        return image_maps(plan, _together(plan, batches), owns[0].joined(owns[1]))
+
     # Stored, or XLA would make them for each side apart.
-    maps = materialized(
-        lambda given: image_maps(plan, *given),
-        (_together(plan, batches), owns[0].joined(owns[1])),
-    )
+    maps = materialized(of_images, (batches, owns))
     pairing = Pairing(
         jax.tree.map(lambda a: a[..., : counts[0]], maps),
         jax.tree.map(lambda a: a[..., counts[0] :], maps),
