@@ -99,7 +99,7 @@ def live_rows(size: int, period: int) -> tuple[int, ...]:
     return tuple(d for d in range(period) if d < size or period - d < size)
 
 
-def entry(table: np.ndarray, index: int | Array) -> Any:
+def entry(table: np.ndarray | Array, index: int | Array) -> Any:
     """The entry of a table at an index (or at some of them) of a loop, which is never negative."""
     if isinstance(index, int):
         return table[index]
@@ -115,7 +115,8 @@ def along(values: np.ndarray | Array, ndim: int, axis: int) -> np.ndarray | Arra
 
 def rings(array: Array, starts: Shift, lengths: Sequence[int], axis: int = 0) -> Array:
     """Entries from `starts` on, along axes from `axis` on whose first entry follows their last."""
-    offsets, sizes = [0] * array.ndim, list(array.shape)
+    offsets: list[int | Array] = [0] * array.ndim
+    sizes = list(array.shape)
     for k, (start, length) in enumerate(zip(starts, lengths, strict=True), axis):
         shape, period = array.shape, array.shape[k]
         first, last = (start, start) if isinstance(start, int) else (0, period - 1)
