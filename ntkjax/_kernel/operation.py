@@ -138,6 +138,11 @@ class RowOperation(Operation):
         return 2
 
     @property
+    def is_costly(self) -> bool:
+        """Whether making a pair takes so long that it is stored rather than made again."""
+        return False
+
+    @property
     def keeps_rows(self) -> bool:
         """Whether that is the diagonal of the same displacement, and of the same geometry."""
         return True

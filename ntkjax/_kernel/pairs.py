@@ -16,7 +16,7 @@ from ntkjax._kernel.contributions import Contributions
 from ntkjax._kernel.diagonals import entry
 from ntkjax._kernel.inputs import mean_over_channels, squared_distance
 from ntkjax._kernel.plan import Plan
-from ntkjax._kernel.runs import Run
+from ntkjax._kernel.runs import Run, in_pieces
 from ntkjax._kernel.segment import Segment
 from ntkjax._kernel.state import NO_HALO, Halo, Pairs, Shift, added, covariance, ringed
 
@@ -88,25 +88,42 @@ def pairs_of(
     for i in segment.order:
         if i in segment.runs:
             run = segment.runs[i]
-            made |= _made(segment, nodes, made, parts)
+            made = _made(segment, nodes, made, parts)
             made[run.last], nodes = _pairs_of_run(segment, run, made[run.entry], parts), []
         elif i not in made and i not in segment.repeated:
             nodes.append(i)
-    return (made | _made(segment, nodes, made, parts))[segment.target]
+    return _made(segment, nodes, made, parts)[segment.target]
 
 
-def _made(segment: Segment, nodes: Sequence[int], given: Stores, parts: Parts) -> Stores:
-    """Those of some nodes that are kept, each made of what is kept before it."""
-    made, waiting = dict(given), list[int]()
-    for i in nodes:
-        waiting.append(i)
-        if segment.is_kept(i):
-            group = segment.ancestors(i, waiting)
-            made[i] = materialized(
-                lambda of, group=group: _fused(segment, group, *of),
-                (_needed(segment, group, made), parts.among(group)),
-            )
-            waiting = [j for j in waiting if j not in group]
+def _made(segment: Segment, nodes: Sequence[int], made: Stores, parts: Parts) -> Stores:
+    """What is made already, and those of some nodes that are kept.
+
+    For gradients, n layers store what some 2 sqrt(n) of them begin with: the nodes are made in
+    pieces, each of which, backwards, is made again while its turn lasts.
+    """
+    every = segment.groups(nodes)
+    for groups in in_pieces(every):
+        if len(groups) == len(every):
+            return _groups_made(segment, every, made, parts)
+        piece = [i for group in groups for i in group]
+
+        def of_piece(of: Any, groups: Any = groups, piece: Any = piece) -> Stores:
+            made = _groups_made(segment, groups, *of)
+            return {g[-1]: made[g[-1]] for g in groups if segment.is_read_beyond(g[-1], piece)}
+
+        of = _needed(segment, piece, made), parts.among(piece)
+        made = made | materialized(of_piece, of)
+    return made
+
+
+def _groups_made(
+    segment: Segment, groups: Sequence[Sequence[int]], made: Stores, parts: Parts
+) -> Stores:
+    """What is made already, and the nodes in which some groups end, each of those before it."""
+    for group in groups:
+        of = _needed(segment, group, made), parts.among(group)
+        one = materialized(lambda of, group=group: _fused(segment, group, *of), of)
+        made = made | {group[-1]: one}
     return made
 
 
@@ -135,7 +152,8 @@ def _pairs_of_run(segment: Segment, run: Run, pairs: Pairs, parts: Parts) -> Pai
     def body(pairs: Pairs, of_block: Any) -> tuple[Pairs, None]:
         operations, first, second = of_block
         parts = Parts(operations, masks, first, second)
-        made = _made(segment, run.block[:-1], {run.entry: pairs}, parts)
+        groups = segment.groups(run.block[:-1])
+        made = _groups_made(segment, groups, {run.entry: pairs}, parts)
         nodes = segment.ancestors(end, [i for i in run.block if i not in made])
         return _fused(segment, nodes, made, parts), None
 

@@ -1,12 +1,13 @@
-"""Runs: equal blocks of layers one after the other, executed as a loop.
+"""Runs: equal blocks of layers one after the other, executed as a loop where they are many.
 
-A network of 21 convolutions, or of four equal residual blocks, compiles in the time of one. A block
-has one entry, the node before it, and one exit, its last node. The numbers of the layers may
-differ; all else must agree.
+A network of a hundred convolutions compiles in the time of a few. A block has one entry, the node
+before it, and one exit, its last node. The numbers of the layers may differ; all else must agree.
 """
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,6 +15,10 @@ import jax.numpy as jnp
 
 from ntkjax._kernel.operation import RowOperation
 from ntkjax._kernel.plan import Plan
+
+#: Fewer operations are no run: one by one they take longer to compile, and a fifth less to run,
+#: because a loop copies what it carries.
+LONG = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +50,8 @@ class Run:
 
         Backwards, each keeps what it begins with and, while its turn lasts, its repetitions.
         """
-        number = math.isqrt(self.count)
-        counts = [self.count // number + (k < self.count % number) for k in range(number)]
-        starts = (self.start + self.period * sum(counts[:k]) for k in range(number))
-        return [Run(start, self.period, n) for start, n in zip(starts, counts, strict=True)]
+        repetitions = range(self.start, self.last + 1, self.period)
+        return [Run(some[0], self.period, len(some)) for some in in_pieces(repetitions)]
 
     def operations(self, plan: Plan, dtype: Any) -> dict[int, RowOperation]:
         """The operations of a block, their numbers stacked along the repetitions."""
@@ -67,6 +70,13 @@ class Run:
             )
             for i in self.block
         }
+
+
+def in_pieces(items: Sequence[Any]) -> list[Sequence[Any]]:
+    """Cut a sequence of n into some sqrt(n) pieces, as equal as can be."""
+    number = math.isqrt(len(items))
+    edges = [len(items) * k // max(number, 1) for k in range(number + 1)]
+    return [items[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def find_runs(plan: Plan) -> dict[int, Run]:
@@ -104,7 +114,7 @@ def find_runs(plan: Plan) -> dict[int, Run]:
             if repeats > 1 and period * repeats > best.period * best.count:
                 best = Run(start, period, repeats)
             period += 1
-        if best.count > 1:
+        if best.count > 1 and best.period * best.count >= LONG:
             runs |= {piece.start: piece for piece in best.pieces}
         start = best.last + 1
     return runs

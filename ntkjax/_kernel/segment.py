@@ -8,6 +8,7 @@ in which a run of equal blocks is a loop (`runs.py`).
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -82,19 +83,39 @@ class Segment:
         return self.plan.is_converted(i, j) or self.plan.is_resolved(i, j)
 
     def is_kept(self, i: int) -> bool:
-        """Whether a node is stored: for several consumers, a window that reads it, or a loop."""
-        held = self.plan.held[i]
+        """Whether a node is stored: for several consumers, a window that reads it, or a loop.
+
+        So is what is costly to make: XLA might make it again for each of its consumer's results.
+        """
+        held, operation = self.plan.held[i], self.plan.nodes[i].operation
         consumers = [c for c in self.plan.consumers[i] if c in self.rows]
         windowed = held.halo != NO_HALO * held.cross.ndim
-        return i == self.target or windowed or len(consumers) != 1 or consumers[0] in self.runs
+        costly = isinstance(operation, RowOperation) and operation.is_costly
+        read_once = len(consumers) == 1 and consumers[0] not in self.runs
+        return i == self.target or windowed or costly or not read_once
 
-    def ancestors(self, i: int, among: list[int]) -> list[int]:
+    def groups(self, nodes: Sequence[int]) -> list[list[int]]:
+        """Of some nodes in order, those that are made together: each group ends in a kept one."""
+        groups, waiting = list[list[int]](), list[int]()
+        for i in nodes:
+            waiting.append(i)
+            if self.is_kept(i):
+                groups.append(self.ancestors(i, waiting))
+                waiting = [j for j in waiting if j not in groups[-1]]
+        return groups
+
+    def ancestors(self, i: int, among: Sequence[int]) -> list[int]:
         """The nodes, of some, that node i is made of, itself included."""
         found = {i}
         for j in reversed(among):
             if j in found:
                 found |= {k for k in self.plan.nodes[j].inputs if k in among}
         return sorted(found)
+
+    def is_read_beyond(self, i: int, nodes: Sequence[int]) -> bool:
+        """Whether a node is needed where some nodes are done."""
+        consumers = {c for c in self.plan.consumers[i] if c in self.rows}
+        return i == self.target or not consumers <= set(nodes)
 
     def likeness(self, i: int) -> Any:
         """What two nodes have in common whose masks are equal, and what they make of them."""

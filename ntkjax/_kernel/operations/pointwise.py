@@ -94,6 +94,10 @@ class Dual(RowOperation):
         return True
 
     @property
+    def is_costly(self) -> bool:
+        return True
+
+    @property
     def work(self) -> int:
         return 30
 
