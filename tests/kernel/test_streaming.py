@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ntkjax import stax
+from ntkjax._kernel import runs, segment
 from ntkjax._kernel.runs import Run
 from tests.helpers import fast_jit
 
@@ -96,6 +97,39 @@ def test_pools_whose_rows_come_in_pairs(name):
         for between in ((), (stored(),))
     ]
     assert_equal_kernels(networks, (8, 7, 2))
+
+
+def layers_without_loops(block, parts, repeats):
+    """`parts * repeats` blocks, and the same as parts which are too short to be loops."""
+    start, end = stax.Conv(1, (1, 1)), (stax.GlobalAvgPool(), stax.Dense(1))
+    part = [*block * repeats, stored()]
+    return (
+        stax.serial(start, *block * (parts * repeats), *end),
+        stax.serial(start, *part * parts, *end),
+    )
+
+
+def residual():
+    main = stax.serial(stax.Relu(), stax.Conv(1, (2, 2), padding="SAME", W_std=0.7, b_std=0.1))
+    return stax.serial(stax.FanOut(2), stax.parallel(main, stax.Identity()), stax.FanInSum())
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        [stax.Conv(1, (3, 1), padding="SAME", W_std=1.4, b_std=0.1), stax.Relu()],
+        [residual()],
+    ],
+    ids=["plain", "residual"],
+)
+def test_many_equal_layers(block, monkeypatch):
+    found = []
+    find = runs.find_runs
+    monkeypatch.setattr(segment, "find_runs", lambda plan: found.append(find(plan)) or find(plan))
+    networks = layers_without_loops(block, 4, 12)
+    assert_equal_kernels(networks, (3, 2, 2))
+    assert any(found), "the long network has no loop"
+    assert not all(found), "the short parts have one"
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 7, 10, 20, 23])
