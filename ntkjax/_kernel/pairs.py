@@ -101,19 +101,26 @@ def _made(segment: Segment, nodes: Sequence[int], made: Stores, parts: Parts) ->
     For gradients, n layers store what some 2 sqrt(n) of them begin with: the nodes are made in
     pieces, each of which, backwards, is made again while its turn lasts.
     """
-    every = segment.groups(nodes)
-    for groups in in_pieces(every):
-        if len(groups) == len(every):
-            return _groups_made(segment, every, made, parts)
-        piece = [i for group in groups for i in group]
-
-        def of_piece(of: Any, groups: Any = groups, piece: Any = piece) -> Stores:
-            made = _groups_made(segment, groups, *of)
-            return {g[-1]: made[g[-1]] for g in groups if segment.is_read_beyond(g[-1], piece)}
-
-        of = _needed(segment, piece, made), parts.among(piece)
-        made = made | materialized(of_piece, of)
+    groups = segment.groups(nodes)
+    pieces = in_pieces(groups)
+    if len(pieces) <= 1:
+        return _groups_made(segment, groups, made, parts)
+    for piece in pieces:
+        inside = [i for group in piece for i in group]
+        of = _needed(segment, inside, made), parts.among(inside)
+        made = made | materialized(lambda of, piece=piece: _read_beyond(segment, piece, *of), of)
     return made
+
+
+def _read_beyond(
+    segment: Segment, piece: Sequence[Sequence[int]], made: Stores, parts: Parts
+) -> Stores:
+    """Of the nodes in which the groups of a piece end, those that are needed after it."""
+    made = _groups_made(segment, piece, made, parts)
+    inside = {i for group in piece for i in group}
+    ends = (group[-1] for group in piece)
+    beyond = lambda i: i == segment.target or not inside.issuperset(segment.consumers(i))  # noqa: E731
+    return {i: made[i] for i in ends if beyond(i)}
 
 
 def _groups_made(

@@ -82,13 +82,17 @@ class Segment:
         """Whether consumer i needs the variances of its input j to take it."""
         return self.plan.is_converted(i, j) or self.plan.is_resolved(i, j)
 
+    def consumers(self, i: int) -> list[int]:
+        """The nodes of the segment that take a node; twice, one that takes it twice."""
+        return [c for c in self.plan.consumers[i] if c in self.rows]
+
     def is_kept(self, i: int) -> bool:
         """Whether a node is stored: for several consumers, a window that reads it, or a loop.
 
         So is what is costly to make: XLA might make it again for each of its consumer's results.
         """
         held, operation = self.plan.held[i], self.plan.nodes[i].operation
-        consumers = [c for c in self.plan.consumers[i] if c in self.rows]
+        consumers = self.consumers(i)
         windowed = held.halo != NO_HALO * held.cross.ndim
         costly = isinstance(operation, RowOperation) and operation.is_costly
         read_once = len(consumers) == 1 and consumers[0] not in self.runs
@@ -111,11 +115,6 @@ class Segment:
             if j in found:
                 found |= {k for k in self.plan.nodes[j].inputs if k in among}
         return sorted(found)
-
-    def is_read_beyond(self, i: int, nodes: Sequence[int]) -> bool:
-        """Whether a node is needed where some nodes are done."""
-        consumers = {c for c in self.plan.consumers[i] if c in self.rows}
-        return i == self.target or not consumers <= set(nodes)
 
     def likeness(self, i: int) -> Any:
         """What two nodes have in common whose masks are equal, and what they make of them."""
