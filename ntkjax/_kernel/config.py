@@ -12,6 +12,26 @@ import jax
 _DEFAULT_PART = 1 / 8
 
 
+@dataclasses.dataclass(frozen=True)
+class Resources:
+    """What a computation may take.
+
+    Attributes:
+      budget: bytes for one tile.
+      devices: which share the tiles.
+      workers: how many tiles are made at a time: by each of several devices one, or by each core of
+        a single CPU.
+    """
+
+    budget: int
+    devices: tuple[Any, ...]
+    workers: int
+
+    def alone(self) -> "Resources":
+        """These, for one tile at a time, on one device."""
+        return Resources(self.budget, self.devices[:1], 1)
+
+
 @dataclasses.dataclass
 class Config:
     r"""How much memory kernels may take, and which devices compute them.
@@ -20,8 +40,8 @@ class Config:
         \mathrm{bytes}(n_1, n_2) = \mathrm{pairs} \cdot n_1 n_2 + \mathrm{images} \cdot (n_1 + n_2)
         \le \mathrm{memory\_budget}
 
-    for a tile of :math:`n_1 \times n_2` pairs of images: the larger the budget, the larger the
-    tiles. Inputs and results come on top.
+    for a tile of :math:`n_1 \times n_2` pairs of images, or for those that the cores of a CPU make
+    at a time: the larger the budget, the larger the tiles. Inputs and results come on top.
 
     Args:
       memory_budget: bytes; None for an eighth of the memory of the device.
@@ -95,6 +115,19 @@ class Config:
     def local_devices(self) -> tuple[Any, ...]:
         """The devices that share the tiles."""
         return self.devices or tuple(jax.local_devices())
+
+    def resources(self) -> Resources:
+        """What the settings allow now."""
+        devices, budget = self.local_devices(), self.budget()
+        (device, *others) = devices
+        if others or device.platform != "cpu":
+            return Resources(budget, devices, len(devices))
+        return Resources(max(budget // cores(), 1), devices, cores())
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 config = Config()

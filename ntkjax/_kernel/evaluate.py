@@ -1,7 +1,5 @@
 """Carry out a plan: single images first, then their pairs, tile by tile."""
 
-import dataclasses
-import math
 from typing import Any
 
 import jax
@@ -9,40 +7,101 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ntkjax._kernel.boundary import materialized
+from ntkjax._kernel.config import Resources
 from ntkjax._kernel.contributions import Maps
 from ntkjax._kernel.diagonals import to_matrix
+from ntkjax._kernel.forecast import tiling_of
 from ntkjax._kernel.images import Own, image_maps, own_kernels
 from ntkjax._kernel.kernel import Kernel
-from ntkjax._kernel.operation import MixingOperation, RowOperation
+from ntkjax._kernel.operation import MixingOperation
 from ntkjax._kernel.operations.custom import Custom, distances, rows_of_matrix
 from ntkjax._kernel.pairs import Stores
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.rows import Pairing, covariance_rows, mixed_rows
 from ntkjax._kernel.state import Pairs
-from ntkjax._kernel.tiles import Need, Tiling, choose_tiling, over_tiles
+from ntkjax._kernel.tiles import Tiling, cut, of_tile, over_tiles
 
 Input = tuple[Array, Array | None] | Kernel
 
 
-@dataclasses.dataclass(frozen=True)
-class Resources:
-    """What a computation may take: bytes for a tile, and the devices that share the tiles."""
-
-    budget: int
-    devices: tuple[Any, ...]
-
-
 def evaluate(plan: Plan, inputs: dict[int, Input], resources: Resources) -> list[Kernel]:
-    """The kernels of the outputs. `inputs` maps each input node to its arrays or its kernel."""
-    counts = plan.counts
-    batches = [_of_side(inputs, 0), _of_side(inputs, 0 if plan.symmetric else 1)]
-    owns = _own_kernels(plan, batches, counts)
-    if plan.is_streamed and not any(isinstance(i, Kernel) for i in inputs.values()):
-        itemsize = jax.tree.leaves(inputs)[0].dtype.itemsize
-        pieces = _tiled(plan, batches, owns, tiling_of(plan, itemsize, resources.budget), resources)
-    else:
+    """The kernels of the outputs, as one program.
+
+    `inputs` maps each input node to its arrays or its kernel.
+    """
+    if not is_tiled(plan, inputs):
+        counts, batches, owns = _of_images(plan, inputs)
         same = jnp.eye(counts[0], dtype=bool) if plan.symmetric else None
         pieces = _pairs(plan, batches, owns, inputs, counts, same, None)
+        return _kernels(plan, pieces, owns)
+    tiling = tiling_of(plan, jax.tree.leaves(inputs)[0].dtype.itemsize, resources)
+    owns, parts = prepared(plan, inputs, tiling)
+
+    def compute(parts: Any, tile: Any) -> list[Pairs]:
+        return tile_made(plan, tiling, parts, tile)
+
+    return finished(plan, over_tiles(tiling, compute, parts, resources.devices), owns)
+
+
+def prepared(plan: Plan, inputs: dict[int, Input], tiling: Tiling) -> tuple[list[Own], Any]:
+    """What belongs to single images: their kernels with themselves, and both sides' tiles."""
+    _, batches, owns = _of_images(plan, inputs)
+
+    def lead(side: int) -> Any:
+        """What belongs to the images of a side, images in front."""
+        arrays = {
+            i: jnp.moveaxis(array, plan.nodes[i].signal.batch_axis, 0)
+            for i, array in batches[side].items()
+        }
+        return arrays, owns[side].of_images(lambda a, axis: jnp.moveaxis(a, axis, 0))
+
+    return owns, cut(tiling, lead(0), lead(1))
+
+
+def tile_made(plan: Plan, tiling: Tiling, parts: Any, tile: Any) -> list[Pairs]:
+    """The outputs for the pairs of one tile, images in front."""
+    first, second, same = of_tile(tiling, parts, tile)
+
+    def back(part: Any) -> tuple[dict[int, Any], Own]:
+        arrays, own = part
+        batch = {
+            i: jnp.moveaxis(array, 0, plan.nodes[i].signal.batch_axis)
+            for i, array in arrays.items()
+        }
+        return batch, own.of_images(lambda a, axis: jnp.moveaxis(a, 0, axis))
+
+    (batch1, own1), (batch2, own2) = back(first), back(second)
+    rows = _pairs(
+        plan, [batch1, batch2], [own1, own2], {}, (tiling.size1, tiling.size2),
+        same if plan.symmetric else None, tiling.block,
+    )  # fmt: skip
+    return [piece.map(lambda a: jnp.moveaxis(a, (-2, -1), (0, 1))) for piece in rows]
+
+
+def finished(plan: Plan, made: list[Pairs], owns: list[Own]) -> list[Kernel]:
+    """The kernels of the outputs, of all tiles put together."""
+    first, second = plan.counts
+
+    def back(array: Array) -> Array:
+        return jnp.moveaxis(array[:first, :second], (0, 1), (-2, -1))
+
+    return _kernels(plan, [piece.map(back) for piece in made], owns)
+
+
+def is_tiled(plan: Plan, inputs: dict[int, Any]) -> bool:
+    """Whether it is made tile by tile: of arrays, by layers that the engine knows."""
+    return plan.is_streamed and not any(isinstance(given, Kernel) for given in inputs.values())
+
+
+def _of_images(
+    plan: Plan, inputs: dict[int, Input]
+) -> tuple[tuple[int, int], list[dict[int, Any]], list[Own]]:
+    """How many images there are, and of each batch its inputs and kernels with themselves."""
+    batches = [_of_side(inputs, 0), _of_side(inputs, 0 if plan.symmetric else 1)]
+    return plan.counts, batches, _own_kernels(plan, batches, plan.counts)
+
+
+def _kernels(plan: Plan, pieces: list[Pairs], owns: list[Own]) -> list[Kernel]:
     return [
         _kernel(plan, index, piece, owns) for index, piece in zip(plan.outputs, pieces, strict=True)
     ]
@@ -83,34 +142,6 @@ def _own_kernels(plan: Plan, batches: list[dict[int, Any]], counts: tuple[int, i
         own.of_images(lambda a, axis, e=edge: lax.slice_in_dim(a, *e, axis=axis % a.ndim))
         for edge in edges
     ]
-
-
-def tiling_of(plan: Plan, itemsize: int, budget: int) -> Tiling:
-    """The tiles in which a plan is carried out, for numbers of so many bytes."""
-    scalar = all(plan.held[index].cross.ndim == 0 for index in plan.outputs)
-    symmetric = plan.symmetric and scalar
-    return choose_tiling(*plan.counts, need_of(plan, itemsize), symmetric, budget)
-
-
-def need_of(plan: Plan, itemsize: int) -> Need:
-    """Memory that a plan takes for each pair and each image of a tile."""
-    places = [math.prod(held.cross.periods) for held in plan.held]
-    kernels = 1 + plan.request.ntk
-    pair, image, members = 6 * kernels * max(places), 0, 1
-    for index, (node, held) in enumerate(zip(plan.nodes, plan.held, strict=True)):
-        operation = node.operation
-        if isinstance(operation, MixingOperation):
-            below = plan.held[node.inputs[0]].cross
-            total = operation.start(below, held.cross, ())
-            groups = operation.groups(plan.given_rows(index, held.cross), held.cross)
-            members = max(members, math.prod(groups))
-            pair += kernels * math.prod(total)
-        if index in plan.outputs:
-            pair += kernels * places[index] * held.cross.count
-        # Maps of an image, once around and twice along every axis, and as pairs see them.
-        maps = 3 if isinstance(operation, RowOperation) and operation.needs_distance else 1
-        image += places[index] * maps * (2 + 2**held.cross.ndim)
-    return Need(max(places), itemsize * pair, itemsize * image, members)
 
 
 def _pairs(
@@ -187,43 +218,6 @@ def _given_kernel(
         cov2=None if plan.symmetric else owns[1].matrices[index],
         x1_is_x2=jnp.asarray(plan.symmetric),
     )
-
-
-def _tiled(
-    plan: Plan,
-    batches: list[dict[int, Any]],
-    owns: list[Own],
-    tiling: Tiling,
-    resources: Resources,
-) -> list[Pairs]:
-    """The same as `_pairs`, tile by tile."""
-
-    def lead(side: int) -> Any:
-        """What belongs to the images of a side, images in front."""
-        arrays = {
-            i: jnp.moveaxis(array, plan.nodes[i].signal.batch_axis, 0)
-            for i, array in batches[side].items()
-        }
-        return arrays, owns[side].of_images(lambda a, axis: jnp.moveaxis(a, axis, 0))
-
-    def back(part: Any) -> tuple[dict[int, Any], Own]:
-        arrays, own = part
-        batch = {
-            i: jnp.moveaxis(array, 0, plan.nodes[i].signal.batch_axis)
-            for i, array in arrays.items()
-        }
-        return batch, own.of_images(lambda a, axis: jnp.moveaxis(a, 0, axis))
-
-    def compute(first: Any, second: Any, same: Array) -> list[Pairs]:
-        (batch1, own1), (batch2, own2) = back(first), back(second)
-        rows = _pairs(
-            plan, [batch1, batch2], [own1, own2], {}, (tiling.size1, tiling.size2),
-            same if plan.symmetric else None, tiling.block,
-        )  # fmt: skip
-        return [piece.map(lambda a: jnp.moveaxis(a, (-2, -1), (0, 1))) for piece in rows]
-
-    made = over_tiles(tiling, compute, lead(0), lead(1), resources.devices)
-    return [piece.map(lambda a: jnp.moveaxis(a, (0, 1), (-2, -1))) for piece in made]
 
 
 def _kernel(plan: Plan, index: int, pairs: Pairs, owns: list[Own]) -> Kernel:

@@ -2,16 +2,18 @@
 
 import dataclasses
 import math
-import os
 
-from ntkjax._kernel.evaluate import Resources, need_of, tiling_of
+from ntkjax._kernel.config import Resources, cores
 from ntkjax._kernel.operation import MixingOperation, RowOperation
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.segment import Segment
+from ntkjax._kernel.tiles import Need, Tiling, choose_tiling
 
 #: Floating-point operations in a second of one CPU core (measured on 21 convolutions with ReLU) and
 #: of an accelerator (a guess: nothing was measured there).
-_CORE, _ACCELERATOR = 1.5e10, 2e12
+_CORE, _ACCELERATOR = 5e10, 2e12
+#: Fewer operations are no work to share: handing out tiles takes some milliseconds.
+_WORTH_SHARING = 5e8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Forecast:
       bytes: memory of one tile.
       operations: floating-point operations in all.
       seconds: estimated time, after compilation, within a factor of a few.
-      devices: number of devices that share the tiles.
+      workers: how many tiles are made at a time.
     """
 
     stages: tuple[Stage, ...]
@@ -57,7 +59,7 @@ class Forecast:
     bytes: int
     operations: float
     seconds: float
-    devices: int
+    workers: int
 
     def __str__(self) -> str:
         head = ("up to", "resolution", "diagonals", "operations", "flop a pair")
@@ -77,7 +79,7 @@ class Forecast:
         first, second = self.tile
         lines.append(
             f"{self.tiles} tiles of {first} x {second} images, {self.block} x {second} at a time, "
-            f"{self.bytes / 2**20:.0f} MiB each, on {self.devices} device(s)"
+            f"{self.bytes / 2**20:.0f} MiB each, {self.workers} at a time"
         )
         lines.append(f"{self.operations:.2g} flop, about {self.seconds:.2g} s after compilation")
         return "\n".join(lines)
@@ -87,23 +89,55 @@ class Forecast:
 
 def forecast(plan: Plan, itemsize: int, resources: Resources) -> Forecast:
     """The plan in numbers."""
-    tiling = tiling_of(plan, itemsize, resources.budget)
+    tiling = tiling_of(plan, itemsize, resources)
     size = tiling.size1, tiling.size2
     if not plan.is_streamed:
         size = plan.counts
-    stages = _stages(plan)
+    parts = stages(plan)
     count = len(tiling.tiles) if plan.is_streamed else 1
     pairs = count * size[0] * size[1]
-    operations = pairs * sum(stage.operations for stage in stages)
+    operations = pairs * sum(stage.operations for stage in parts)
     (device, *_) = resources.devices
     speed = _CORE * cores() if device.platform == "cpu" else _ACCELERATOR * len(resources.devices)
     return Forecast(
-        tuple(stages), pairs, size, tiling.block, count, need_of(plan, itemsize).bytes(*size),
-        operations, operations / speed, len(resources.devices),
+        tuple(parts), pairs, size, tiling.block, count, need_of(plan, itemsize).bytes(*size),
+        operations, operations / speed, min(resources.workers, count),
     )  # fmt: skip
 
 
-def _stages(plan: Plan) -> list[Stage]:
+def tiling_of(plan: Plan, itemsize: int, resources: Resources) -> Tiling:
+    """The tiles in which a plan is carried out, for numbers of so many bytes."""
+    scalar = all(plan.held[index].cross.ndim == 0 for index in plan.outputs)
+    symmetric = plan.symmetric and scalar
+    operations = math.prod(plan.counts) * sum(stage.operations for stage in stages(plan))
+    workers = resources.workers if operations > _WORTH_SHARING else 1
+    need = need_of(plan, itemsize)
+    return choose_tiling(*plan.counts, need, symmetric, resources.budget, workers)
+
+
+def need_of(plan: Plan, itemsize: int) -> Need:
+    """Memory that a plan takes for each pair and each image of a tile."""
+    places = [math.prod(held.cross.periods) for held in plan.held]
+    kernels = 1 + plan.request.ntk
+    pair, image, members = 6 * kernels * max(places), 0, 1
+    for index, (node, held) in enumerate(zip(plan.nodes, plan.held, strict=True)):
+        operation = node.operation
+        if isinstance(operation, MixingOperation):
+            below = plan.held[node.inputs[0]].cross
+            total = operation.start(below, held.cross, ())
+            groups = operation.groups(plan.given_rows(index, held.cross), held.cross)
+            members = max(members, math.prod(groups))
+            pair += kernels * math.prod(total)
+        if index in plan.outputs:
+            pair += kernels * places[index] * held.cross.count
+        # Maps of an image, once around and twice along every axis, and as pairs see them.
+        maps = 3 if isinstance(operation, RowOperation) and operation.needs_distance else 1
+        image += places[index] * maps * (2 + 2**held.cross.ndim)
+    return Need(max(places), itemsize * pair, itemsize * image, members)
+
+
+def stages(plan: Plan) -> list[Stage]:
+    """The parts of the work."""
     result = []
     for index, node in enumerate(plan.nodes):
         if isinstance(node.operation, MixingOperation):
@@ -134,8 +168,3 @@ def _stage(plan: Plan, target: int, diagonals: int, mixing: int | None) -> Stage
     sizes = max((plan.held[i].cross.sizes for i in nodes), key=math.prod)
     end = target if mixing is None else mixing
     return Stage(plan.nodes[end].place, sizes, diagonals, layers, diagonals * work)
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,19 +7,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ntkjax._kernel.config import config
-from ntkjax._kernel.evaluate import Resources, evaluate
+from ntkjax._kernel.execute import carried_out
 from ntkjax._kernel.forecast import Forecast, forecast
-from ntkjax._kernel.graph import Graph, Part, Value, build, map_value
+from ntkjax._kernel.graph import Part, Value, map_value
 from ntkjax._kernel.inputs import as_floats
 from ntkjax._kernel.kernel import Kernel
+from ntkjax._kernel.network import is_symmetric, network_plan
 from ntkjax._kernel.operation import LayerError
-from ntkjax._kernel.plan import Plan, Request, make_plan
-from ntkjax._kernel.signal import Signal
+from ntkjax._kernel.plan import Request
 
 #: Fields of a kernel that `get` may name.
 FIELDS = tuple(field.name for field in dataclasses.fields(Kernel))
@@ -74,7 +71,7 @@ class KernelFn:
         request = _request(names, diagonal_spatial)
         inputs, structure = _inputs(x1, x2)
         try:
-            kernels = _on_devices(self.part, inputs, structure, request)
+            kernels = carried_out(self.part, inputs, structure, request)
         except LayerError as error:
             # The engine's own frames would bury the message.
             raise LayerError(str(error)) from None
@@ -121,7 +118,7 @@ class KernelFn:
         inputs, structure = _inputs(zeros(shape1), zeros(shape2), _one_shape)
         request = _request(names, diagonal_spatial)
         plan, _ = network_plan(self.part, inputs, structure, request)
-        return forecast(plan, dtype.itemsize, _resources())
+        return forecast(plan, dtype.itemsize, config.resources())
 
 
 def _request(names: tuple[str, ...] | None, diagonal_spatial: bool | None) -> Request:
@@ -248,109 +245,8 @@ def _one_shape(a: Any, b: Any, name: str) -> Any:
 
 def _check_together(flat: list[Any]) -> None:
     """All inputs must pair the same batch with itself, or all two batches."""
-    symmetric = {_is_symmetric(item) for item in flat}
+    symmetric = {is_symmetric(item) for item in flat}
     if len(symmetric) > 1:
         raise ValueError(
             "kernel_fn: some inputs come with x2 and some without; give x2 for all, or for none."
         )
-
-
-def _is_symmetric(item: Any) -> bool:
-    return item.cov2 is None if isinstance(item, Kernel) else item[1] is None
-
-
-def _signal(item: Any, index: int) -> Signal:
-    """The signal of an input, with the axes of a kernel or yet to be named by a layer."""
-    if isinstance(item, Kernel):
-        sources = frozenset({f"input {index}"}) if item.is_gaussian else frozenset()
-        return Signal(
-            item.shape1, item.shape2, item.batch_axis, item.channel_axis, item.is_gaussian, sources
-        )
-    first, second = item
-    return Signal(first.shape, first.shape if second is None else second.shape, 0, first.ndim - 1)
-
-
-def _check_kernel(kernel: Kernel, signal: Signal, index: int) -> None:
-    """A kernel given as an input must hold all pairs of positions."""
-    n1, n2 = (shape[signal.batch_axis] for shape in (signal.shape1, signal.shape2))
-    positions = tuple(size for size in signal.sizes for _ in range(2))
-    for name, lanes in (("nngp", (n1, n2)), ("ntk", (n1, n2)), ("cov1", (n1,)), ("cov2", (n2,))):
-        array = getattr(kernel, name)
-        if array is not None and array.shape != (*lanes, *positions):
-            raise LayerError(
-                f"input {index}: kernel.{name} must have shape {(*lanes, *positions)}, interleaved "
-                f"over all pairs of positions, but shape {array.shape} came; compute the kernel "
-                "with get=None and without diagonal_spatial=True."
-            )
-
-
-def _check_batches(graph: Graph, index: int) -> None:
-    """Both batches must have the same channels and positions."""
-    signal = graph.nodes[index].signal
-    for axis, (a, b) in enumerate(zip(signal.shape1, signal.shape2, strict=True)):
-        if a != b and axis != signal.batch_axis:
-            what = "channels" if axis == signal.channel_axis else "positions"
-            raise LayerError(
-                f"{graph.nodes[index].place}: x1 has shape {signal.shape1} and x2 has shape "
-                f"{signal.shape2}: {a} and {b} {what} along axis {axis}, which must agree "
-                f"({signal.layout} of the first layer)."
-            )
-
-
-def network_graph(part: Part, items: list[Any], structure: Value) -> tuple[Graph, Value]:
-    """The graph of a network on some inputs (arrays, or whatever has their shapes)."""
-    graph = Graph()
-    for index, item in enumerate(items):
-        signal = _signal(item, index)
-        if isinstance(item, Kernel):
-            _check_kernel(item, signal, index)
-        graph.add_input(signal, is_kernel=isinstance(item, Kernel))
-    output = build(part, graph, structure, "network")
-    for index in range(len(items)):
-        _check_batches(graph, index)
-    return graph, output
-
-
-def network_plan(
-    part: Part, items: list[Any], structure: Value, request: Request
-) -> tuple[Plan, Value]:
-    """The plan of a network on some inputs, and where in its outputs each node of it is."""
-    graph, value = network_graph(part, items, structure)
-    nodes: list[int] = []
-
-    def note(node: int) -> int:
-        nodes.append(node)
-        return len(nodes) - 1
-
-    places = map_value(note, value)
-    return make_plan(graph, nodes, request, _is_symmetric(items[0])), places
-
-
-def _resources() -> Resources:
-    """What the settings allow now."""
-    return Resources(config.budget(), config.local_devices())
-
-
-def _on_devices(part: Part, items: list[Any], structure: Value, request: Request) -> Any:
-    """The kernels, on all devices where the caller has not begun a program of their own."""
-    resources = _resources()
-    arrays = jax.tree.leaves((part, items))
-    traced = any(isinstance(a, Tracer) for a in arrays)
-    if traced or len(resources.devices) == 1:
-        alone = dataclasses.replace(resources, devices=resources.devices[:1])
-        return _compiled(part, items, structure, request, alone)
-    homes = [device for a in jax.tree.leaves(items) for device in a.devices()]
-    everywhere = NamedSharding(Mesh(np.array(resources.devices), ("tiles",)), PartitionSpec())
-    part, items = jax.device_put((part, items), everywhere)
-    kernels = _compiled(part, items, structure, request, resources)
-    return jax.device_put(kernels, homes[0])
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _compiled(
-    part: Part, items: list[Any], structure: Value, request: Request, resources: Resources
-) -> Any:
-    """The kernels of all outputs: one program for each network, shapes and request."""
-    plan, places = network_plan(part, items, structure, request)
-    kernels = evaluate(plan, dict(enumerate(items)), resources)
-    return map_value(kernels.__getitem__, places)

@@ -16,7 +16,9 @@ from jax.sharding import Mesh, PartitionSpec
 BLOCK = 2**18
 #: Images on a side of a tile, where there are positions: the second ones are vector lanes.
 SIDE = 64
-#: The same where there are none.
+#: What belongs to an image costs as much as so many pairs.
+IMAGE = 2
+#: The same as `SIDE` and `BLOCK` where there are no positions.
 WIDE_SIDE, WIDE_BLOCK = 2048, 2**19
 
 
@@ -67,8 +69,10 @@ class Tiling:
         return [(i, j) for i in range(rows) for j in range(columns) if not self.symmetric or i <= j]
 
 
-def choose_tiling(count1: int, count2: int, need: Need, symmetric: bool, budget: int) -> Tiling:
-    """The largest useful tiles within a budget of bytes."""
+def choose_tiling(
+    count1: int, count2: int, need: Need, symmetric: bool, budget: int, workers: int = 1
+) -> Tiling:
+    """The largest useful tiles within a budget of bytes, so many for each worker as for another."""
     side = SIDE if need.positions > 1 else WIDE_SIDE
     # Of a symmetric matrix, smaller tiles leave less of the other half to compute.
     side = side // 2 if symmetric else side
@@ -82,6 +86,8 @@ def choose_tiling(count1: int, count2: int, need: Need, symmetric: bool, budget:
             size1 = -(-size1 // 2)
         if size1 < size2 or symmetric:
             size2 = -(-size2 // 2)
+    if workers > 1 and need.positions > 1:
+        size1, size2 = _shared_evenly(count1, count2, size1, size2, symmetric, workers)
     # As equal as can be, and whole blocks.
     size1 = -(-count1 // -(-count1 // size1))
     size2 = -(-count2 // -(-count2 // size2))
@@ -93,45 +99,65 @@ def choose_tiling(count1: int, count2: int, need: Need, symmetric: bool, budget:
     return Tiling(count1, count2, block * blocks, size2, block, symmetric)
 
 
+def _shared_evenly(
+    count1: int, count2: int, size1: int, size2: int, symmetric: bool, workers: int
+) -> tuple[int, int]:
+    """Sizes of tiles, no larger than these, for which the last worker is done soonest."""
+
+    def sizes(grid1: int) -> tuple[int, int]:
+        size = -(-count1 // grid1)
+        return size, size if symmetric else size2
+
+    def duration(grid1: int) -> int:
+        size1, size2 = sizes(grid1)
+        grid2 = -(-count2 // size2)
+        tiles = grid1 * (grid1 + 1) // 2 if symmetric else grid1 * grid2
+        return -(-tiles // workers) * (size1 * size2 + IMAGE * (size1 + size2))
+
+    fewest = -(-count1 // size1)
+    return sizes(min(range(fewest, min(count1, fewest + 4 * workers) + 1), key=duration))
+
+
 def largest_divisor(size: int, most: int) -> int:
     """The largest divisor of `size` that is at most `most`."""
     return max(d for d in range(1, min(size, most) + 1) if size % d == 0)
 
 
-Tile = Callable[[Any, Any, Array], Any]
+def cut(tiling: Tiling, first: Any, second: Any) -> Any:
+    """What belongs to first and to second images, images in front, as tiles of either side."""
+    (grid1, grid2) = tiling.grid
+    return _cut(first, grid1, tiling.size1), _cut(second, grid2, tiling.size2)
+
+
+def of_tile(tiling: Tiling, parts: Any, tile: Any) -> tuple[Any, Any, Array]:
+    """What belongs to the images of one tile, and which pairs are of one image with itself."""
+    (i, j), size1, size2 = tile, tiling.size1, tiling.size2
+    rows, columns = i * size1 + np.arange(size1), j * size2 + np.arange(size2)
+    first, second = (
+        jax.tree.map(lambda a, k=k: a[k], part) for part, k in zip(parts, tile, strict=True)
+    )
+    return first, second, rows[:, None] == columns[None, :]
 
 
 def over_tiles(
-    tiling: Tiling, compute: Tile, first: Any, second: Any, devices: Sequence[Any]
+    tiling: Tiling, compute: Callable[[Any, Any], Any], parts: Any, devices: Sequence[Any]
 ) -> Any:
-    """`compute` on all pairs of images, tile by tile.
+    """`compute` on all tiles, within one program, put together.
 
     Args:
       tiling: the sizes of the tiles. Where it is symmetric, so is the result, which then has no
         further axes.
-      compute: from the first images' arrays, the second's, and which pairs are the same image, to
-        arrays (n1, n2, ...).
-      first: what belongs to first images, images in front.
-      second: what belongs to second images, images in front.
+      compute: from `parts` and the place of a tile, to arrays (n1, n2, ...).
+      parts: what belongs to images, as `cut`.
       devices: which share the tiles.
     """
-    size1, size2 = tiling.size1, tiling.size2
     (grid1, grid2), tiles = tiling.grid, tiling.tiles
 
-    def one(parts: Any, tile: Any) -> Any:
-        i, j = tile
-        rows, columns = i * size1 + np.arange(size1), j * size2 + np.arange(size2)
-        first, second = (
-            jax.tree.map(lambda a, k=k: a[k], part) for part, k in zip(parts, tile, strict=True)
-        )
-        return compute(first, second, rows[:, None] == columns[None, :])
-
     def some(parts: Any, tiles: Array) -> Any:
-        return lax.map(lambda tile: one(parts, tile), tiles)
+        return lax.map(lambda tile: compute(parts, tile), tiles)
 
-    parts = _cut(first, grid1, size1), _cut(second, grid2, size2)
     if len(tiles) == 1:
-        made = jax.tree.map(lambda a: a[None], one(parts, tiles[0]))
+        made = jax.tree.map(lambda a: a[None], compute(parts, tiles[0]))
     elif len(devices) == 1:
         made = some(parts, jnp.array(tiles))
     else:
@@ -145,10 +171,23 @@ def over_tiles(
         else:
             full = array.reshape(grid1, grid2, *array.shape[1:])
         full = jnp.swapaxes(full, 1, 2)
-        full = full.reshape(grid1 * size1, grid2 * size2, *array.shape[3:])
-        return full[: tiling.count1, : tiling.count2]
+        return full.reshape(grid1 * tiling.size1, grid2 * tiling.size2, *array.shape[3:])
 
     return jax.tree.map(join, made)
+
+
+def put(tiling: Tiling, total: Any, made: Any, tile: Any) -> Any:
+    """Arrays of all pairs with one more tile in its place, and its transpose if symmetric."""
+    (i, j), size1, size2 = tile, tiling.size1, tiling.size2
+
+    def put_one(total: Array, made: Array) -> Array:
+        further = (0,) * (made.ndim - 2)
+        if tiling.symmetric:
+            mirrored = jnp.swapaxes(made, 0, 1)
+            total = lax.dynamic_update_slice(total, mirrored, (j * size2, i * size1, *further))
+        return lax.dynamic_update_slice(total, made, (i * size1, j * size2, *further))
+
+    return jax.tree.map(put_one, total, made)
 
 
 def _shared(

@@ -29,9 +29,9 @@ def points(side, count):
     return x.astype(np.float32).astype(np.float64)
 
 
-def test_every_call_takes_the_next_points():
+def test_every_turn_takes_the_next_points():
     measurement = worker.Measurement(TINY)
-    answers = [measurement.call(), measurement.call()]
+    answers = [measurement.turn(), measurement.turn(0.1)]
     assert [answer["start"] for answer in answers] == [[0, 0], [2, 4]]
     assert all(answer["seconds"] > 0 and answer["peak_mib"] > 1 for answer in answers)
     expected = ntk(points(0, 4), points(1, 8))
@@ -48,7 +48,7 @@ def test_twins_lie_at_the_relative_distance():
     assert x.shape == (6, 4, 4, 3)
     step = np.linalg.norm((x[3:] - x[:3]).reshape(3, -1), axis=1)
     np.testing.assert_allclose(step, 1e-3 * np.linalg.norm(x[:3].reshape(3, -1), axis=1))
-    answer = worker.Measurement(TINY._replace(block=(6, 6), twins=1e-3, keep=6)).call()
+    answer = worker.Measurement(TINY._replace(block=(6, 6), twins=1e-3, keep=6)).turn()
     kernel = np.array(answer["ntk"])
     assert kernel.shape == (6, 6)
     np.testing.assert_allclose(kernel, kernel.T, atol=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ntkjax import stax
-from ntkjax._kernel.kernel_fn import network_plan
+from ntkjax._kernel.network import network_plan
 from ntkjax._kernel.operations.mixing import Reperiod, WindowPool
 from ntkjax._kernel.plan import Request
 from ntkjax.stax import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Relu, serial
@@ -167,6 +167,16 @@ def compilations(call):
     finally:
         jax.monitoring.unregister_event_duration_listener(note)
     return len(events)
+
+
+def test_other_values_compile_nothing_on_several_cores(three_cores):
+    def kernel(seed, w_std):
+        x = np.random.default_rng(seed).normal(size=(6, 4, 4, 2))
+        conv = stax.Conv(1, (3, 3), padding="SAME", W_std=w_std)
+        return serial(conv, stax.Relu(), stax.GlobalAvgPool()).kernel_fn(x, None, "ntk")
+
+    assert compilations(lambda: kernel(0, 1.5)) > 0
+    assert compilations(lambda: kernel(1, 0.7)) == 0
 
 
 def test_other_values_compile_nothing():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ntkjax
+from ntkjax._kernel import execute
 from ntkjax.stax import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Relu, serial
 
 
@@ -36,10 +37,11 @@ def test_a_plan_counts_diagonals_and_pairs():
     plan = kernel_fn.plan((64, 8, 8, 3), (32, 8, 8, 3), "ntk")
     assert [stage.diagonals for stage in plan.stages] == [64, 1]
     assert plan.stages[0].sizes == (8, 8)
-    assert plan.pairs >= 64 * 32
+    first, second = plan.tile
+    assert plan.pairs == plan.tiles * first * second >= 64 * 32
     assert plan.stages[0].operations > 64 * 64 * 2 * 9
     assert "GlobalAvgPool" in str(plan)
-    assert "64 x 32" in str(plan)
+    assert f"{plan.tiles} tiles of {first} x {second}" in str(plan)
     nothing = kernel_fn.plan((64, 8, 8, 3), (32, 8, 8, 3), "nngp")
     assert nothing.operations < plan.operations
 
@@ -71,6 +73,7 @@ import jax
 jax.config.update("jax_enable_x64", True)
 import numpy as np
 import ntkjax
+from ntkjax._kernel import execute
 from ntkjax.stax import *
 assert len(jax.devices()) == 2
 x = np.random.default_rng(0).normal(size=(70, 4, 4, 2))
@@ -94,6 +97,48 @@ def test_devices_share_the_tiles():
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_cores_share_the_tiles(three_cores, symmetric, dtype):
+    x = np.random.default_rng(0).normal(size=(11, 4, 4, 2)).astype(dtype)
+    x1, x2 = x[:7], None if symmetric else x[7:]
+    for pool in (GlobalAvgPool(), AvgPool((2, 2))):
+        kernel_fn = serial(conv(), Relu(), conv(), Relu(), pool).kernel_fn
+        assert kernel_fn.plan((7, 4, 4, 2), None if symmetric else (4, 4, 4, 2)).workers == 3
+        shared, whole = kernel_fn(x1, x2), jax.jit(kernel_fn)(x1, x2)
+        for a, b in zip(jax.tree.leaves(shared), jax.tree.leaves(whole), strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, rtol=1e-12 if dtype == np.float64 else 2e-6)
+
+
+def test_cores_see_settings_of_the_callers_thread(three_cores):
+    x = np.random.default_rng(0).normal(size=(6, 4, 4, 2))
+    kernel_fn = serial(conv(), Relu(), GlobalAvgPool()).kernel_fn
+    exact = kernel_fn(x, None, "ntk")
+    with jax.enable_x64(not jax.config.jax_enable_x64):
+        other = kernel_fn(x.astype(np.float32), None, "ntk")
+    assert (exact.dtype, other.dtype) == (np.float64, np.float32)
+    np.testing.assert_allclose(other, exact, rtol=1e-5)
+
+
+def test_an_interrupt_leaves_nothing_behind(three_cores, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(9, 4, 4, 2))
+    kernel_fn = serial(conv(), Relu(), GlobalAvgPool()).kernel_fn
+    whole = kernel_fn(x, None, "ntk")
+    begun = []
+
+    def interrupted(*args):
+        begun.append(args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(execute, "_put", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            kernel_fn(x, None, "ntk")
+    assert len(begun) == 1
+    np.testing.assert_array_equal(kernel_fn(x, None, "ntk"), whole)
 
 
 def all_pairs():
@@ -134,3 +179,12 @@ def test_a_constant_inside_a_program_of_the_caller():
     kernel_fn = serial(Dense(1), Relu(), Dense(1)).kernel_fn
     inside = jax.jit(lambda a: kernel_fn(a, jax.numpy.asarray(x), "ntk"))(x)
     np.testing.assert_allclose(inside, kernel_fn(x, x, "ntk"), rtol=1e-12)
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad])
+def test_constants_inside_transformations(three_cores, transform):
+    x = jax.numpy.asarray(np.random.default_rng(0).normal(size=(7, 4, 4, 2)))
+    kernel_fn = serial(conv(), Relu(), GlobalAvgPool()).kernel_fn
+    total = kernel_fn(x, None, "ntk").sum()
+    inside = transform(lambda a: (a * kernel_fn(x, None, "ntk")).sum())
+    np.testing.assert_allclose(inside(np.ones(1 if transform is jax.vmap else ())), total)

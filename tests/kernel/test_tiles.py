@@ -132,6 +132,21 @@ def test_few_images_are_one_tile():
     assert (tiling.size1, tiling.size2, tiling.grid) == (3, 2, (1, 1))
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("workers", [2, 3, 16])
+@pytest.mark.parametrize("count", [5, 16, 64, 200])
+def test_workers_have_equal_shares(count, workers, symmetric):
+    need = tiles.Need(64, 800, 800)
+    tiling = tiles.choose_tiling(count, count, need, symmetric, budget=10**9, workers=workers)
+    longest = -(-len(tiling.tiles) // workers) * tiling.size1 * tiling.size2
+    needed = count * (count + 1) / 2 if symmetric else count**2
+    assert tiling.grid[0] * tiling.size1 >= count
+    assert tiling.size1 == tiling.size2 or not symmetric
+    assert longest >= needed / workers
+    if count >= 4 * workers:
+        assert longest < 1.5 * needed / workers
+
+
 def test_pairs_of_a_symmetric_matrix_are_made_once():
     need = tiles.Need(64, 800, 800)
     tiling = tiles.choose_tiling(256, 256, need, symmetric=True, budget=10**9)
