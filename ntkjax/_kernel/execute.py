@@ -25,8 +25,8 @@ from ntkjax._kernel.network import network_plan
 from ntkjax._kernel.plan import Request
 from ntkjax._kernel.tiles import Tiling, put
 
-#: LLVM uses half of a vector register of 512 bits unless told otherwise. Where there is none of that
-#: width, this changes nothing.
+#: LLVM uses half of a vector register of 512 bits unless told otherwise. Where there is none, this
+#: changes nothing.
 _WIDE_VECTORS = {"xla_cpu_prefer_vector_width": 512}
 
 
