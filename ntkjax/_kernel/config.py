@@ -21,15 +21,17 @@ class Resources:
       devices: which share the tiles.
       workers: how many tiles are made at a time: by each of several devices one, or by each core of
         a single CPU.
+      cores: of the CPU, how many share each operation.
     """
 
     budget: int
     devices: tuple[Any, ...]
     workers: int
+    cores: int
 
     def alone(self) -> "Resources":
         """These, for one tile at a time, on one device."""
-        return Resources(self.budget, self.devices[:1], 1)
+        return Resources(self.budget, self.devices[:1], 1, cores())
 
 
 @dataclasses.dataclass
@@ -121,8 +123,8 @@ class Config:
         devices, budget = self.local_devices(), self.budget()
         (device, *others) = devices
         if others or device.platform != "cpu":
-            return Resources(budget, devices, len(devices))
-        return Resources(max(budget // cores(), 1), devices, cores())
+            return Resources(budget, devices, len(devices), max(cores() // len(devices), 1))
+        return Resources(max(budget // cores(), 1), devices, cores(), 1)
 
 
 def cores() -> int:

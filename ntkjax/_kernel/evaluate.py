@@ -73,7 +73,7 @@ def tile_made(plan: Plan, tiling: Tiling, parts: Any, tile: Any) -> list[Pairs]:
     (batch1, own1), (batch2, own2) = back(first), back(second)
     rows = _pairs(
         plan, [batch1, batch2], [own1, own2], {}, (tiling.size1, tiling.size2),
-        same if plan.symmetric else None, tiling.block,
+        same if plan.symmetric else None, tiling.most,
     )  # fmt: skip
     return [piece.map(lambda a: jnp.moveaxis(a, (-2, -1), (0, 1))) for piece in rows]
 
@@ -151,7 +151,7 @@ def _pairs(
     kernels: dict[int, Any],
     counts: tuple[int, int],
     same: Array | None,
-    block: int | None,
+    most: int | None,
 ) -> list[Pairs]:
     """The outputs for all pairs of two batches, as covariances on the diagonals held."""
 
@@ -165,7 +165,7 @@ def _pairs(
         jax.tree.map(lambda a: a[..., : counts[0]], maps),
         jax.tree.map(lambda a: a[..., counts[0] :], maps),
         counts,
-        block,
+        most,
         same,
     )
     stores: Stores = {}

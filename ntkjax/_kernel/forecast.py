@@ -110,9 +110,8 @@ def tiling_of(plan: Plan, itemsize: int, resources: Resources) -> Tiling:
     scalar = all(plan.held[index].cross.ndim == 0 for index in plan.outputs)
     symmetric = plan.symmetric and scalar
     operations = math.prod(plan.counts) * sum(stage.operations for stage in stages(plan))
-    workers = resources.workers if operations > _WORTH_SHARING else 1
-    need = need_of(plan, itemsize)
-    return choose_tiling(*plan.counts, need, symmetric, resources.budget, workers)
+    resources = resources if operations > _WORTH_SHARING else resources.alone()
+    return choose_tiling(*plan.counts, need_of(plan, itemsize), symmetric, resources)
 
 
 def need_of(plan: Plan, itemsize: int) -> Need:

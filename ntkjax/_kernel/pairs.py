@@ -80,7 +80,7 @@ def pairs_of(
     operations = {i: segment.plan.nodes[i].operation for i in segment.order}
     parts = Parts(operations, masks, first, second)
     made = {
-        i: _load(segment, i, given.get(i), first.of(i), second.of(i), same)
+        i: _load(segment, i, given.get(i), first.among([i]), second.among([i]), same)
         for i in segment.order
         if segment.is_source(i)
     }
@@ -201,13 +201,19 @@ def _taken(segment: Segment, pairs: Pairs, i: int, j: int, parts: Parts) -> Pair
 
 
 def _load(
-    segment: Segment, i: int, pairs: Pairs | None, first: Any, second: Any, same: Array | None
+    segment: Segment,
+    i: int,
+    pairs: Pairs | None,
+    first: Contributions,
+    second: Contributions,
+    same: Array | None,
 ) -> Pairs:
     """One diagonal of a node where the segment starts."""
     step, shift = segment.plan.step(i), segment.rows[i].shift
 
     def fn(parts: Any) -> Pairs:
-        pairs, first, second, same = parts
+        pairs, *sides, same = parts
+        first, second = (side.of(i) for side in sides)
         if pairs is None:
             term = squared_distance if step.in_distances else jnp.multiply
             moment = mean_over_channels(term, first, second)

@@ -22,7 +22,7 @@ from ntkjax._kernel.pairs import Stores, cropped, loaded, pairs_of
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.segment import Segment
 from ntkjax._kernel.state import FIRST, NO_HALO, SECOND, Halo, Pairs, Row, added, covariance
-from ntkjax._kernel.tiles import BLOCK, largest_divisor
+from ntkjax._kernel.tiles import largest_divisor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,15 +33,14 @@ class Pairing:
       first: maps of the first images.
       second: maps of the second images.
       lanes: the shape of the lanes of the pairs.
-      block: how many first images to take at a time, a divisor of their number; None for an image
-        with itself.
+      most: how many numbers an array of a block of pairs may have; None for no blocks.
       same: which pairs are of one image with itself, if any may be.
     """
 
     first: Maps
     second: Maps
     lanes: tuple[int, ...]
-    block: int | None = None
+    most: int | None = None
     same: Array | None = None
 
     @property
@@ -53,12 +52,14 @@ class Pairing:
         """Maps of the images of one side as maps of pairs."""
         return spread(maps, self.axes[side])
 
-    def block_of(self, rows: Diagonals, members: int) -> int | None:
-        """How many first images to take at a time, where so many rows are made together."""
-        if self.block is None or members == 1:
-            return self.block
-        most = BLOCK // (math.prod(rows.periods) * self.lanes[-1] * members)
-        return largest_divisor(self.block, max(most, 1))
+    def block_of(self, segment: Segment, members: int) -> int:
+        """How many first images to take at a time, where so many diagonals are made together."""
+        if self.most is None:
+            return self.lanes[0]
+        # Of several diagonals twice as many numbers, or what each adds is in too short pieces.
+        most = self.most if members == 1 else 2 * self.most // members
+        places = max(math.prod(row.grid.periods) for row in segment.rows.values())
+        return largest_divisor(self.lanes[0], max(most // (places * self.lanes[-1]), 1))
 
 
 #: Puts rows of a block of pairs where they belong: from the total so far, the rows that are made
@@ -166,14 +167,13 @@ def each_row(
     known = tuple(map(int, shifts[0, 0])) if only else tuple(shifts.reshape(-1, rows.ndim).T)
     everywhere = diagonal.laid_out(known)
 
-    block = pairing.block_of(rows, shifts.shape[1])
+    size = pairing.block_of(Segment.to(plan, target, known), shifts.shape[1])
 
     def some(total: Pairs, shift: Any) -> Pairs:
         segment = Segment.to(plan, target, shift)
         fixed, of_first, of_pairs = diagonal.of_images(segment, everywhere)
-        if block is None or block == pairing.lanes[0]:
+        if size == pairing.lanes[0]:
             return sink(total, diagonal.of_pairs(segment, fixed, of_first, of_pairs), shift, 0)
-        size = block
 
         def body(total: Pairs, start: Array) -> tuple[Pairs, None]:
             def cut(arrays: Any, axis: int) -> Any:

@@ -105,8 +105,9 @@ class Side:
             member_axis = lead + row.grid.ndim
             if not self.is_second:
                 return jnp.expand_dims(image_map, member_axis)
-            by_member = (None, *(0 if jnp.ndim(d) else None for d in row.shift))
-            return jax.vmap(on, by_member, member_axis)(image_map, *row.shift)
+            count = max(len(d) for d in row.shift if jnp.ndim(d))
+            of = [[d[m] if jnp.ndim(d) else d for d in row.shift] for m in range(count)]
+            return jnp.stack([on(image_map, *shift) for shift in of], member_axis)
 
         return jax.tree.map(one, maps)
 

@@ -11,15 +11,16 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh, PartitionSpec
 
-#: Numbers in one array of a block of pairs on one diagonal: a few such arrays stay in the cache,
-#: and each operation on one is enough work to share among the cores.
-BLOCK = 2**18
-#: Images on a side of a tile, where there are positions: the second ones are vector lanes.
-SIDE = 64
+from ntkjax._kernel.config import Resources
+
+#: Numbers in one array of a block of pairs on one diagonal, for each core that shares it: a few
+#: such arrays stay in the cache of the core, and each operation on one is enough work.
+BLOCK, WIDE_BLOCK = 2**17, 2**18
+#: Images on a side of a tile: the second ones are vector lanes. Wide is where there are no
+#: positions.
+SIDE, WIDE_SIDE = 32, 2048
 #: What belongs to an image costs as much as so many pairs.
 IMAGE = 2
-#: The same as `SIDE` and `BLOCK` where there are no positions.
-WIDE_SIDE, WIDE_BLOCK = 2048, 2**19
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,15 @@ class Tiling:
     """How many images of each batch make a tile, and how many first images a block within it.
 
     The last tiles are filled up, so that a tile may be larger than its batch.
+
+    Attributes:
+      count1: first images.
+      count2: second images.
+      size1: first images in a tile.
+      size2: second images in a tile.
+      block: first images in a block, where positions are most.
+      most: numbers in one array of a block.
+      symmetric: whether both batches are the same.
     """
 
     count1: int
@@ -55,6 +65,7 @@ class Tiling:
     size1: int
     size2: int
     block: int
+    most: int
     symmetric: bool
 
     @property
@@ -70,9 +81,10 @@ class Tiling:
 
 
 def choose_tiling(
-    count1: int, count2: int, need: Need, symmetric: bool, budget: int, workers: int = 1
+    count1: int, count2: int, need: Need, symmetric: bool, resources: Resources
 ) -> Tiling:
-    """The largest useful tiles within a budget of bytes, so many for each worker as for another."""
+    """The largest useful tiles within the budget, as many for each worker as for another."""
+    most = resources.cores * (BLOCK if need.positions > 1 else WIDE_BLOCK)
     side = SIDE if need.positions > 1 else WIDE_SIDE
     # Of a symmetric matrix, smaller tiles leave less of the other half to compute.
     side = side // 2 if symmetric else side
@@ -81,22 +93,22 @@ def choose_tiling(
     size1, size2 = min(count1, side), min(count2, side2)
     if not symmetric and count2 > side:
         size1 = min(count1, 4 * side)  # what belongs to second images serves more first ones
-    while need.bytes(size1, size2) > budget and size1 * size2 > 1:
+    while need.bytes(size1, size2) > resources.budget and size1 * size2 > 1:
         if size1 >= size2 or symmetric:
             size1 = -(-size1 // 2)
         if size1 < size2 or symmetric:
             size2 = -(-size2 // 2)
-    if workers > 1 and need.positions > 1:
+    if need.positions > 1:
+        workers = resources.workers
         size1, size2 = _shared_evenly(count1, count2, size1, size2, symmetric, workers)
     # As equal as can be, and whole blocks.
     size1 = -(-count1 // -(-count1 // size1))
     size2 = -(-count2 // -(-count2 // size2))
-    most = BLOCK if need.positions > 1 else WIDE_BLOCK
     blocks = -(-size1 // max(most // (need.positions * size2), 1))
     block = -(-size1 // blocks)
     if symmetric:
-        return Tiling(count1, count2, size1, size2, largest_divisor(size1, block), symmetric)
-    return Tiling(count1, count2, block * blocks, size2, block, symmetric)
+        return Tiling(count1, count2, size1, size2, largest_divisor(size1, block), most, symmetric)
+    return Tiling(count1, count2, block * blocks, size2, block, most, symmetric)
 
 
 def _shared_evenly(

@@ -8,6 +8,7 @@ import pytest
 import ntkjax
 from ntkjax import stax
 from ntkjax._kernel import tiles
+from ntkjax._kernel.config import Resources
 
 
 def conv(padding="SAME", strides=(1, 1)):
@@ -110,11 +111,15 @@ def test_gradients_through_tiles(request):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
+def resources(budget=10**9, workers=1):
+    return Resources(budget, (), workers, cores=1)
+
+
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("budget", [1, 10**6, 10**8])
 def test_choice_of_tiles_respects_memory(budget, symmetric):
     need = tiles.Need(positions=64, pair=8000, image=10_000)
-    tiling = tiles.choose_tiling(1000, 1000, need, symmetric, budget)
+    tiling = tiles.choose_tiling(1000, 1000, need, symmetric, resources(budget))
     size1, size2 = tiling.size1, tiling.size2
     assert size1 == size2 == 1 or need.bytes(size1, size2) <= budget
     assert size1 % tiling.block == 0
@@ -128,7 +133,7 @@ def test_choice_of_tiles_respects_memory(budget, symmetric):
 
 def test_few_images_are_one_tile():
     need = tiles.Need(64, 800, 800)
-    tiling = tiles.choose_tiling(3, 2, need, symmetric=False, budget=10**9)
+    tiling = tiles.choose_tiling(3, 2, need, False, resources())
     assert (tiling.size1, tiling.size2, tiling.grid) == (3, 2, (1, 1))
 
 
@@ -137,7 +142,7 @@ def test_few_images_are_one_tile():
 @pytest.mark.parametrize("count", [5, 16, 64, 200])
 def test_workers_have_equal_shares(count, workers, symmetric):
     need = tiles.Need(64, 800, 800)
-    tiling = tiles.choose_tiling(count, count, need, symmetric, budget=10**9, workers=workers)
+    tiling = tiles.choose_tiling(count, count, need, symmetric, resources(workers=workers))
     longest = -(-len(tiling.tiles) // workers) * tiling.size1 * tiling.size2
     needed = count * (count + 1) / 2 if symmetric else count**2
     assert tiling.grid[0] * tiling.size1 >= count
@@ -149,6 +154,6 @@ def test_workers_have_equal_shares(count, workers, symmetric):
 
 def test_pairs_of_a_symmetric_matrix_are_made_once():
     need = tiles.Need(64, 800, 800)
-    tiling = tiles.choose_tiling(256, 256, need, symmetric=True, budget=10**9)
+    tiling = tiles.choose_tiling(256, 256, need, True, resources())
     made = len(tiling.tiles) * tiling.size1**2
     assert made < 0.6 * 256**2

@@ -121,9 +121,8 @@ class BandedMap(Windowed, MixingOperation):
         rows = np.zeros((below.periods[axis], width), int)
         weights = np.zeros((below.periods[axis], width, size, taps, period))
         for members, held in zip(groups, places, strict=True):
-            # Places left over add nothing, to rows which no other place of the group adds to.
-            others = [i for i in range(len(here.rows[axis])) if i not in held]
-            rows[members[0]] = [*held, *others[: width - len(held)]]
+            # Places left over add nothing to whichever row.
+            rows[members[0], : len(held)] = held
             for m, e in enumerate(members):
                 for i, of_taps in table[e].items():
                     weights[members[0], held.index(i), m] = of_taps
@@ -164,20 +163,16 @@ class BandedMap(Windowed, MixingOperation):
             for part in parts
         ]
         shape = (*(1,) * below.ndim, *here.periods, *rows.shape[below.ndim + several :])
-        held = [
-            lax.dynamic_slice(total, place, shape, allow_negative_indices=False) for place in places
-        ]
 
-        def added(operands: Any) -> list[Array]:
-            held, rows, weights = operands
+        def mixed(operands: Any) -> list[Array]:
+            rows, weights = operands
             return [
-                old + self._mixed(rows, bands, weights, part, below, here).reshape(shape)
-                for old, part in zip(held, parts, strict=True)
+                self._mixed(rows, bands, weights, part, below, here).reshape(shape)
+                for part in parts
             ]
 
-        # All is read before any is written, so that XLA writes in place.
-        for new, place in zip(materialized(added, (held, rows, weights)), places, strict=True):
-            total = lax.dynamic_update_slice(total, new, place, allow_negative_indices=False)
+        for more, place in zip(materialized(mixed, (rows, weights)), places, strict=True):
+            total = _added(total, more, place)
         return total
 
     def _mixed(
@@ -231,6 +226,12 @@ class BandedMap(Windowed, MixingOperation):
             for axis in range(below.ndim)
         )
         return functools.reduce(np.multiply, sums, np.ones((1,) * below.ndim))
+
+
+def _added(total: Array, more: Array, place: Sequence[Any]) -> Array:
+    """A total with more from `place` on, which XLA adds where it is."""
+    held = lax.dynamic_slice(total, place, more.shape, allow_negative_indices=False)
+    return lax.dynamic_update_slice(total, held + more, place, allow_negative_indices=False)
 
 
 @operation
@@ -319,9 +320,7 @@ class GlobalPool(MixingOperation):
         if rows.shape == total.shape:
             return total + rows
         place = (*(0,) * below.ndim, *lanes)
-        held = lax.dynamic_slice(total, place, rows.shape, allow_negative_indices=False)
-        new = materialized(lambda parts: parts[0] + parts[1], (held, rows))
-        return lax.dynamic_update_slice(total, new, place, allow_negative_indices=False)
+        return _added(total, rows, place)
 
     def finish(self, total: Array, below: Diagonals) -> Array:
         # Positions last of all: XLA is slow to sum over them, and here it does so once.
