@@ -7,7 +7,9 @@ each, called by as many threads as there are cores.
 """
 
 import functools
+import inspect
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,10 +27,6 @@ from ntkjax._kernel.network import network_plan
 from ntkjax._kernel.plan import Request
 from ntkjax._kernel.tiles import Tiling, put
 
-#: LLVM uses half of a vector register of 512 bits unless told otherwise. Where there is none, this
-#: changes nothing.
-_WIDE_VECTORS = {"xla_cpu_prefer_vector_width": 512}
-
 
 def carried_out(part: Part, items: list[Any], structure: Value, request: Request) -> Any:
     """The kernels of all outputs, by all devices or cores.
@@ -39,20 +37,32 @@ def carried_out(part: Part, items: list[Any], structure: Value, request: Request
     # Within a program, also what does not depend on its arguments is a part of it.
     arrays = *jax.tree.leaves((part, items)), jnp.zeros(())
     if any(isinstance(a, Tracer) for a in arrays):
-        return _one_program(part, items, structure, request, resources.alone())
+        return _compiled(_one_program)(part, items, structure, request, resources.alone())
     if len(resources.devices) > 1:
         return _on_devices(part, items, structure, request, resources)
     tiling = None
-    if resources.workers > 1:
+    if jax.default_backend() == "cpu":
         leaves, tree = jax.tree.flatten((part, items))
         shapes = tuple(map(_shape, leaves))
         tiling = _tiling(tree, shapes, structure, request, resources)
     if tiling is None or len(tiling.tiles) == 1:
-        return _one_program(part, items, structure, request, resources.alone())
+        program = _compiled(_one_program, tiling is not None and tiling.is_wide)
+        return program(part, items, structure, request, resources.alone())
     return _by_cores(part, items, structure, request, tiling, resources.workers)
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+@functools.cache
+def _compiled(fn: Callable[..., Any], is_wide: bool = False) -> Any:
+    """`fn`, compiled, perhaps for wide vectors; its last three arguments are part of the program.
+
+    LLVM uses half of a vector register of 512 bits unless told otherwise. Where there is none, that
+    changes nothing.
+    """
+    count = len(inspect.signature(fn).parameters)
+    options = {"xla_cpu_prefer_vector_width": 512} if is_wide else None
+    return jax.jit(fn, static_argnums=range(count - 3, count), compiler_options=options)
+
+
 def _one_program(
     part: Part, items: list[Any], structure: Value, request: Request, resources: Resources
 ) -> Any:
@@ -69,7 +79,7 @@ def _on_devices(
     homes = [device for a in jax.tree.leaves(items) for device in a.devices()]
     everywhere = NamedSharding(Mesh(np.array(resources.devices), ("tiles",)), PartitionSpec())
     part, items = jax.device_put((part, items), everywhere)
-    kernels = _one_program(part, items, structure, request, resources)
+    kernels = _compiled(_one_program)(part, items, structure, request, resources)
     return jax.device_put(kernels, homes[0])
 
 
@@ -77,10 +87,11 @@ def _by_cores(
     part: Part, items: list[Any], structure: Value, request: Request, tiling: Tiling, workers: int
 ) -> Any:
     """The tiles one by one, as many at a time as there are workers, each put in its place."""
-    part, owns, parts = _prepared(part, items, structure, request, tiling)
+    part, owns, parts = _compiled(_prepared)(part, items, structure, request, tiling)
     tiles = list(map(jnp.array, tiling.tiles))
     # Compiled here: threads share neither what the caller has set for this one, nor the wait.
-    lowered = _tile_made.lower(part, items, parts, tiles[0], structure, request, tiling)
+    program = _compiled(_tile_made, tiling.is_wide)
+    lowered = program.lower(part, items, parts, tiles[0], structure, request, tiling)
     compiled = lowered.compile()
     (grid1, grid2), size1, size2 = tiling.grid, tiling.size1, tiling.size2
 
@@ -133,7 +144,6 @@ def _tiling(
     return found[0]
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
 def _prepared(
     part: Part, items: list[Any], structure: Value, request: Request, tiling: Tiling
 ) -> Any:
@@ -142,7 +152,6 @@ def _prepared(
     return part, *prepared(plan, dict(enumerate(items)), tiling)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6), compiler_options=_WIDE_VECTORS)
 def _tile_made(
     part: Part,
     items: list[Any],

@@ -164,7 +164,7 @@ def each_row(
     diagonal = _Diagonal(plan, target, rows, pairing, stores, consumer)
     shifts = _grouped(rows, groups or (1,) * rows.ndim)
     only = shifts.shape[:2] == (1, 1)
-    known = tuple(map(int, shifts[0, 0])) if only else tuple(shifts.reshape(-1, rows.ndim).T)
+    known: Any = tuple(map(int, shifts[0, 0])) if only else tuple(shifts.reshape(-1, rows.ndim).T)
     everywhere = diagonal.laid_out(known)
 
     size = pairing.block_of(Segment.to(plan, target, known), shifts.shape[1])

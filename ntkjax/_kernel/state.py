@@ -105,9 +105,8 @@ class Side:
             member_axis = lead + row.grid.ndim
             if not self.is_second:
                 return jnp.expand_dims(image_map, member_axis)
-            count = max(len(d) for d in row.shift if jnp.ndim(d))
-            of = [[d[m] if jnp.ndim(d) else d for d in row.shift] for m in range(count)]
-            return jnp.stack([on(image_map, *shift) for shift in of], member_axis)
+            members = zip(*jnp.broadcast_arrays(*row.shift), strict=True)
+            return jnp.stack([on(image_map, *shift) for shift in members], member_axis)
 
         return jax.tree.map(one, maps)
 

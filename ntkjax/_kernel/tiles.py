@@ -69,6 +69,11 @@ class Tiling:
     symmetric: bool
 
     @property
+    def is_wide(self) -> bool:
+        """Whether its lanes fill vectors of 512 bits."""
+        return self.size2 % 16 == 0
+
+    @property
     def grid(self) -> tuple[int, int]:
         """How many tiles there are along each side."""
         return -(-self.count1 // self.size1), -(-self.count2 // self.size2)
