@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import jax
+import jax.experimental
 import numpy as np
 import pytest
 
@@ -117,7 +118,9 @@ def test_cores_see_settings_of_the_callers_thread(three_cores):
     x = np.random.default_rng(0).normal(size=(6, 4, 4, 2))
     kernel_fn = serial(conv(), Relu(), GlobalAvgPool()).kernel_fn
     exact = kernel_fn(x, None, "ntk")
-    with jax.enable_x64(not jax.config.jax_enable_x64):
+    # The older name is that of older versions of JAX.
+    enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+    with enable_x64(not jax.config.jax_enable_x64):
         other = kernel_fn(x.astype(np.float32), None, "ntk")
     assert (exact.dtype, other.dtype) == (np.float64, np.float32)
     np.testing.assert_allclose(other, exact, rtol=1e-5)
