@@ -1,5 +1,7 @@
 """Carry out a plan: single images first, then their pairs, tile by tile."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -32,7 +34,8 @@ def evaluate(plan: Plan, inputs: dict[int, Input], resources: Resources) -> list
     if not is_tiled(plan, inputs):
         counts, batches, owns = _of_images(plan, inputs)
         same = jnp.eye(counts[0], dtype=bool) if plan.symmetric else None
-        pieces = _pairs(plan, batches, owns, inputs, counts, same, None)
+        pairing = _pairing(plan, batches, owns, counts, None, same)
+        pieces = _outputs(plan, pairing, _stores(plan, pairing, inputs, owns))
         return _kernels(plan, pieces, owns)
     tiling = tiling_of(plan, jax.tree.leaves(inputs)[0].dtype.itemsize, resources)
     owns, parts = prepared(plan, inputs, tiling)
@@ -40,7 +43,8 @@ def evaluate(plan: Plan, inputs: dict[int, Input], resources: Resources) -> list
     def compute(parts: Any, tile: Any) -> list[Pairs]:
         return tile_made(plan, tiling, parts, tile)
 
-    return finished(plan, over_tiles(tiling, compute, parts, resources.devices), owns)
+    made = over_tiles(tiling, compute, parts, resources.devices)
+    return finished(plan, inputs, tiling, made, owns)
 
 
 def prepared(plan: Plan, inputs: dict[int, Input], tiling: Tiling) -> tuple[list[Own], Any]:
@@ -59,7 +63,10 @@ def prepared(plan: Plan, inputs: dict[int, Input], tiling: Tiling) -> tuple[list
 
 
 def tile_made(plan: Plan, tiling: Tiling, parts: Any, tile: Any) -> list[Pairs]:
-    """The outputs for the pairs of one tile, images in front."""
+    """The outputs for the pairs of one tile, images in front; of a share, what the pool is made of.
+
+    Shares are added up before what comes after the pool, which is not linear.
+    """
     first, second, same = of_tile(tiling, parts, tile)
 
     def back(part: Any) -> tuple[dict[int, Any], Own]:
@@ -71,21 +78,35 @@ def tile_made(plan: Plan, tiling: Tiling, parts: Any, tile: Any) -> list[Pairs]:
         return batch, own.of_images(lambda a, axis: jnp.moveaxis(a, 0, axis))
 
     (batch1, own1), (batch2, own2) = back(first), back(second)
-    rows = _pairs(
-        plan, [batch1, batch2], [own1, own2], {}, (tiling.size1, tiling.size2),
-        same if plan.symmetric else None, tiling.most,
+    pairing = _pairing(
+        plan, [batch1, batch2], [own1, own2], (tiling.size1, tiling.size2), tiling.most,
+        same if plan.symmetric else None,
     )  # fmt: skip
+    if tiling.shares > 1:
+        assert plan.joint is not None
+        pairing = dataclasses.replace(pairing, share=(tile[2], tiling.shares))
+        rows = [mixed_rows(plan, plan.joint, pairing, {})]
+    else:
+        rows = _outputs(plan, pairing, _stores(plan, pairing))
     return [piece.map(lambda a: jnp.moveaxis(a, (-2, -1), (0, 1))) for piece in rows]
 
 
-def finished(plan: Plan, made: list[Pairs], owns: list[Own]) -> list[Kernel]:
+def finished(
+    plan: Plan, inputs: dict[int, Input], tiling: Tiling, made: list[Pairs], owns: list[Own]
+) -> list[Kernel]:
     """The kernels of the outputs, of all tiles put together."""
     first, second = plan.counts
 
     def back(array: Array) -> Array:
         return jnp.moveaxis(array[:first, :second], (0, 1), (-2, -1))
 
-    return _kernels(plan, [piece.map(back) for piece in made], owns)
+    pieces = [piece.map(back) for piece in made]
+    if tiling.shares > 1:
+        assert plan.joint is not None
+        same = jnp.eye(first, dtype=bool) if plan.symmetric else None
+        pairing = _pairing(plan, _batches(plan, inputs), owns, plan.counts, tiling.most, same)
+        pieces = _outputs(plan, pairing, {plan.joint: pieces[0]})
+    return _kernels(plan, pieces, owns)
 
 
 def is_tiled(plan: Plan, inputs: dict[int, Any]) -> bool:
@@ -97,8 +118,12 @@ def _of_images(
     plan: Plan, inputs: dict[int, Input]
 ) -> tuple[tuple[int, int], list[dict[int, Any]], list[Own]]:
     """How many images there are, and of each batch its inputs and kernels with themselves."""
-    batches = [_of_side(inputs, 0), _of_side(inputs, 0 if plan.symmetric else 1)]
+    batches = _batches(plan, inputs)
     return plan.counts, batches, _own_kernels(plan, batches, plan.counts)
+
+
+def _batches(plan: Plan, inputs: dict[int, Input]) -> list[dict[int, Any]]:
+    return [_of_side(inputs, 0), _of_side(inputs, 0 if plan.symmetric else 1)]
 
 
 def _kernels(plan: Plan, pieces: list[Pairs], owns: list[Own]) -> list[Kernel]:
@@ -144,16 +169,15 @@ def _own_kernels(plan: Plan, batches: list[dict[int, Any]], counts: tuple[int, i
     ]
 
 
-def _pairs(
+def _pairing(
     plan: Plan,
     batches: list[dict[int, Any]],
     owns: list[Own],
-    kernels: dict[int, Any],
     counts: tuple[int, int],
-    same: Array | None,
     most: int | None,
-) -> list[Pairs]:
-    """The outputs for all pairs of two batches, as covariances on the diagonals held."""
+    same: Array | None,
+) -> Pairing:
+    """All pairs of two batches."""
 
     def of_images(given: Any) -> Maps:
         batches, owns = given
@@ -161,23 +185,36 @@ def _pairs(
 
     # Stored, or XLA would make them for each side apart.
     maps = materialized(of_images, (batches, owns))
-    pairing = Pairing(
-        jax.tree.map(lambda a: a[..., : counts[0]], maps),
-        jax.tree.map(lambda a: a[..., counts[0] :], maps),
-        counts,
-        most,
-        same,
+    first, second = (
+        jax.tree.map(lambda a, side=side: a[..., side], maps)
+        for side in (slice(counts[0]), slice(counts[0], None))
     )
+    return Pairing(first, second, counts, most, same)
+
+
+def _stores(
+    plan: Plan,
+    pairing: Pairing,
+    kernels: dict[int, Any] | None = None,
+    owns: Sequence[Own] = (),
+) -> Stores:
+    """The nodes that are held on several diagonals; `kernels` are inputs that are such already."""
     stores: Stores = {}
     for index, node in enumerate(plan.nodes):
-        if isinstance(kernels.get(index), Kernel):
-            stores[index] = _rows_of_kernel(plan, index, kernels[index], pairing)
+        kernel = (kernels or {}).get(index)
+        if isinstance(kernel, Kernel):
+            stores[index] = _rows_of_kernel(plan, index, kernel, pairing)
         elif isinstance(node.operation, MixingOperation):
             stores[index] = mixed_rows(plan, index, pairing, stores)
         elif isinstance(node.operation, Custom):
             given = _given_kernel(plan, index, pairing, stores, owns)
-            kernel = node.operation.apply(given)
-            stores[index] = _rows_of_kernel(plan, index, kernel, pairing)
+            made = node.operation.apply(given)
+            stores[index] = _rows_of_kernel(plan, index, made, pairing)
+    return stores
+
+
+def _outputs(plan: Plan, pairing: Pairing, stores: Stores) -> list[Pairs]:
+    """The outputs, as covariances on the diagonals held."""
     return [
         covariance_rows(plan, index, plan.held[index].cross, pairing, stores)
         for index in plan.outputs
@@ -204,7 +241,7 @@ def _rows_of_kernel(plan: Plan, index: int, kernel: Kernel, pairing: Pairing) ->
 
 
 def _given_kernel(
-    plan: Plan, index: int, pairing: Pairing, stores: Stores, owns: list[Own]
+    plan: Plan, index: int, pairing: Pairing, stores: Stores, owns: Sequence[Own]
 ) -> Kernel:
     """The full kernel that a user's layer is given."""
     (below,) = plan.nodes[index].inputs

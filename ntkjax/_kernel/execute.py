@@ -25,7 +25,7 @@ from ntkjax._kernel.forecast import tiling_of
 from ntkjax._kernel.graph import Part, Value, map_value
 from ntkjax._kernel.network import network_plan
 from ntkjax._kernel.plan import Request
-from ntkjax._kernel.tiles import Tiling, put
+from ntkjax._kernel.tiles import Tiling, added
 
 
 def carried_out(part: Part, items: list[Any], structure: Value, request: Request) -> Any:
@@ -86,7 +86,7 @@ def _on_devices(
 def _by_cores(
     part: Part, items: list[Any], structure: Value, request: Request, tiling: Tiling, workers: int
 ) -> Any:
-    """The tiles one by one, as many at a time as there are workers, each put in its place."""
+    """The tiles one by one, as many at a time as there are workers, each added in its place."""
     part, owns, parts = _compiled(_prepared)(part, items, structure, request, tiling)
     tiles = list(map(jnp.array, tiling.tiles))
     # Compiled here: threads share neither what the caller has set for this one, nor the wait.
@@ -106,13 +106,13 @@ def _by_cores(
     waiting = deque(_threads(workers).submit(make, tile) for tile in tiles)
     try:
         for tile in tiles:
-            total = _put(tiling, total, waiting[0].result(), tile)
+            total = _added(tiling, total, waiting[0].result(), tile)
             waiting.popleft()
     finally:
         # Interrupted, it does not go on with those that wait.
         for made in waiting:
             made.cancel()
-    return _finished(part, items, total, owns, structure, request)
+    return _compiled(_finished)(part, items, total, owns, structure, request, tiling)
 
 
 @functools.cache
@@ -167,16 +167,21 @@ def _tile_made(
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _put(tiling: Tiling, total: Any, made: Any, tile: Any) -> Any:
+def _added(tiling: Tiling, total: Any, made: Any, tile: Any) -> Any:
     """All pairs with one more tile."""
-    return put(tiling, total, made, tile)
+    return added(tiling, total, made, tile)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))
 def _finished(
-    part: Part, items: list[Any], total: Any, owns: Any, structure: Value, request: Request
+    part: Part,
+    items: list[Any],
+    total: Any,
+    owns: Any,
+    structure: Value,
+    request: Request,
+    tiling: Tiling,
 ) -> Any:
     """The kernels, of all tiles."""
     plan, places = network_plan(part, items, structure, request)
-    kernels = finished(plan, total, owns)
+    kernels = finished(plan, dict(enumerate(items)), tiling, total, owns)
     return map_value(kernels.__getitem__, places)

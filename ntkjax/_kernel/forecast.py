@@ -95,7 +95,7 @@ def forecast(plan: Plan, itemsize: int, resources: Resources) -> Forecast:
         size = plan.counts
     parts = stages(plan)
     count = len(tiling.tiles) if plan.is_streamed else 1
-    pairs = count * size[0] * size[1]
+    pairs = count * size[0] * size[1] // tiling.shares
     operations = pairs * sum(stage.operations for stage in parts)
     (device, *_) = resources.devices
     speed = _CORE * cores() if device.platform == "cpu" else _ACCELERATOR * len(resources.devices)
@@ -111,7 +111,11 @@ def tiling_of(plan: Plan, itemsize: int, resources: Resources) -> Tiling:
     symmetric = plan.symmetric and scalar
     operations = math.prod(plan.counts) * sum(stage.operations for stage in stages(plan))
     resources = resources if operations > _WORTH_SHARING else resources.alone()
-    return choose_tiling(*plan.counts, need_of(plan, itemsize), symmetric, resources)
+    shares = 1
+    if plan.joint is not None and len(resources.devices) == 1:
+        rows = plan.given_rows(plan.joint, plan.held[plan.joint].cross)
+        shares = math.gcd(rows.count, resources.workers)
+    return choose_tiling(*plan.counts, need_of(plan, itemsize), symmetric, resources, shares)
 
 
 def need_of(plan: Plan, itemsize: int) -> Need:

@@ -100,6 +100,19 @@ class Plan:
         operations = (node.operation for node in self.nodes)
         return all(o is None or isinstance(o, (RowOperation, MixingOperation)) for o in operations)
 
+    @functools.cached_property
+    def joint(self) -> int | None:
+        """The pool over all positions that alone mixes diagonals, and that nothing goes around.
+
+        What its input diagonals add to it may be made apart.
+        """
+        mixing = [i for i, n in enumerate(self.nodes) if isinstance(n.operation, MixingOperation)]
+        if len(mixing) != 1 or self.held[mixing[0]].cross.ndim or not self.is_streamed:
+            return None
+        (index,) = mixing
+        taken = [j for node in self.nodes[index + 1 :] for j in node.inputs]
+        return index if min(*taken, *self.outputs, index) == index else None
+
     def form(self, index: int) -> tuple:
         """In which arrays the pairs of one diagonal come at a node."""
         held = self.held[index]

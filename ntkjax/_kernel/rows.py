@@ -35,6 +35,7 @@ class Pairing:
       lanes: the shape of the lanes of the pairs.
       most: how many numbers an array of a block of pairs may have; None for no blocks.
       same: which pairs are of one image with itself, if any may be.
+      share: which of how many parts of the diagonals to take; None for all.
     """
 
     first: Maps
@@ -42,6 +43,7 @@ class Pairing:
     lanes: tuple[int, ...]
     most: int | None = None
     same: Array | None = None
+    share: tuple[Any, int] | None = None
 
     @property
     def axes(self) -> tuple[int | None, int | None]:
@@ -197,8 +199,12 @@ def each_row(
         along_axes = materialized(lambda s: tuple(s[0] if len(s) == 1 else s.T), shifts)
         return some(total, along_axes), None
 
+    which = jnp.asarray(shifts)
+    if pairing.share is not None:
+        index, count = pairing.share
+        which = which.reshape(count, -1, *which.shape[1:])[index]
     # Backwards, rows are made again: kept, they would be all pairs of positions.
-    return lax.scan(jax.checkpoint(body), total, jnp.asarray(shifts))[0]
+    return lax.scan(jax.checkpoint(body), total, which)[0]
 
 
 def _grouped(rows: Diagonals, groups: tuple[int, ...]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Tiles: blocks of images whose pairs are computed together, so that memory stays bounded."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -58,6 +59,7 @@ class Tiling:
       block: first images in a block, where positions are most.
       most: numbers in one array of a block.
       symmetric: whether both batches are the same.
+      shares: of how many tiles, each of a part of the diagonals, the same pairs are the sum.
     """
 
     count1: int
@@ -67,6 +69,7 @@ class Tiling:
     block: int
     most: int
     symmetric: bool
+    shares: int = 1
 
     @property
     def is_wide(self) -> bool:
@@ -79,16 +82,19 @@ class Tiling:
         return -(-self.count1 // self.size1), -(-self.count2 // self.size2)
 
     @property
-    def tiles(self) -> list[tuple[int, int]]:
-        """The tiles to compute: of a symmetric matrix, each unordered pair once."""
-        rows, columns = self.grid
-        return [(i, j) for i in range(rows) for j in range(columns) if not self.symmetric or i <= j]
+    def tiles(self) -> list[tuple[int, int, int]]:
+        """Rows, columns and shares to compute: of a symmetric matrix, each unordered pair once."""
+        places = itertools.product(*map(range, (*self.grid, self.shares)))
+        return [(i, j, share) for i, j, share in places if not self.symmetric or i <= j]
 
 
 def choose_tiling(
-    count1: int, count2: int, need: Need, symmetric: bool, resources: Resources
+    count1: int, count2: int, need: Need, symmetric: bool, resources: Resources, shares: int = 1
 ) -> Tiling:
-    """The largest useful tiles within the budget, as many for each worker as for another."""
+    """The largest useful tiles within the budget, as many for each worker as for another.
+
+    `shares` is in how many parts the diagonals may be made apart.
+    """
     most = resources.cores * (BLOCK if need.positions > 1 else WIDE_BLOCK)
     side = SIDE if need.positions > 1 else WIDE_SIDE
     # Of a symmetric matrix, smaller tiles leave less of the other half to compute.
@@ -104,35 +110,41 @@ def choose_tiling(
         if size1 < size2 or symmetric:
             size2 = -(-size2 // 2)
     if need.positions > 1:
-        workers = resources.workers
-        size1, size2 = _shared_evenly(count1, count2, size1, size2, symmetric, workers)
+        size1, size2, shares = _shared_evenly(
+            count1, count2, size1, size2, symmetric, resources.workers, shares
+        )
     # As equal as can be, and whole blocks.
     size1 = -(-count1 // -(-count1 // size1))
     size2 = -(-count2 // -(-count2 // size2))
     blocks = -(-size1 // max(most // (need.positions * size2), 1))
     block = -(-size1 // blocks)
     if symmetric:
-        return Tiling(count1, count2, size1, size2, largest_divisor(size1, block), most, symmetric)
-    return Tiling(count1, count2, block * blocks, size2, block, most, symmetric)
+        block = largest_divisor(size1, block)
+    else:
+        size1 = block * blocks
+    return Tiling(count1, count2, size1, size2, block, most, symmetric, shares)
 
 
 def _shared_evenly(
-    count1: int, count2: int, size1: int, size2: int, symmetric: bool, workers: int
-) -> tuple[int, int]:
-    """Sizes of tiles, no larger than these, for which the last worker is done soonest."""
+    count1: int, count2: int, size1: int, size2: int, symmetric: bool, workers: int, shares: int
+) -> tuple[int, int, int]:
+    """Sizes of tiles, no larger than these, and shares, so that the last worker is done soonest."""
 
     def sizes(grid1: int) -> tuple[int, int]:
         size = -(-count1 // grid1)
         return size, size if symmetric else size2
 
-    def duration(grid1: int) -> int:
+    def duration(choice: tuple[int, int]) -> float:
+        shares, grid1 = choice
         size1, size2 = sizes(grid1)
         grid2 = -(-count2 // size2)
-        tiles = grid1 * (grid1 + 1) // 2 if symmetric else grid1 * grid2
-        return -(-tiles // workers) * (size1 * size2 + IMAGE * (size1 + size2))
+        tiles = shares * (grid1 * (grid1 + 1) // 2 if symmetric else grid1 * grid2)
+        return -(-tiles // workers) * (size1 * size2 + IMAGE * (size1 + size2)) / shares
 
     fewest = -(-count1 // size1)
-    return sizes(min(range(fewest, min(count1, fewest + 4 * workers) + 1), key=duration))
+    grids = range(fewest, min(count1, fewest + 4 * workers) + 1)
+    shares, grid1 = min(itertools.product(sorted({1, shares}), grids), key=duration)
+    return *sizes(grid1), shares
 
 
 def largest_divisor(size: int, most: int) -> int:
@@ -148,10 +160,11 @@ def cut(tiling: Tiling, first: Any, second: Any) -> Any:
 
 def of_tile(tiling: Tiling, parts: Any, tile: Any) -> tuple[Any, Any, Array]:
     """What belongs to the images of one tile, and which pairs are of one image with itself."""
-    (i, j), size1, size2 = tile, tiling.size1, tiling.size2
+    i, j, _ = tile
+    size1, size2 = tiling.size1, tiling.size2
     rows, columns = i * size1 + np.arange(size1), j * size2 + np.arange(size2)
     first, second = (
-        jax.tree.map(lambda a, k=k: a[k], part) for part, k in zip(parts, tile, strict=True)
+        jax.tree.map(lambda a, k=k: a[k], part) for part, k in zip(parts, (i, j), strict=True)
     )
     return first, second, rows[:, None] == columns[None, :]
 
@@ -182,7 +195,7 @@ def over_tiles(
 
     def join(array: Array) -> Array:
         if tiling.symmetric:
-            i, j = np.array(tiles).T
+            i, j, _ = np.array(tiles).T
             full = jnp.zeros((grid1, grid2, *array.shape[1:]), array.dtype)
             full = full.at[j, i].set(jnp.swapaxes(array, 1, 2)).at[i, j].set(array)
         else:
@@ -193,30 +206,34 @@ def over_tiles(
     return jax.tree.map(join, made)
 
 
-def put(tiling: Tiling, total: Any, made: Any, tile: Any) -> Any:
+def added(tiling: Tiling, total: Any, made: Any, tile: Any) -> Any:
     """Arrays of all pairs with one more tile in its place, and its transpose if symmetric."""
-    (i, j), size1, size2 = tile, tiling.size1, tiling.size2
+    i, j, _ = tile
+    size1, size2 = tiling.size1, tiling.size2
 
-    def put_one(total: Array, made: Array) -> Array:
-        further = (0,) * (made.ndim - 2)
+    def add(total: Array, made: Array, row: Any, column: Any) -> Array:
+        place = row * size1, column * size2, *(0,) * (made.ndim - 2)
+        held = lax.dynamic_slice(total, place, made.shape)
+        return lax.dynamic_update_slice(total, held + made, place)
+
+    def add_one(total: Array, made: Array) -> Array:
         if tiling.symmetric:
-            mirrored = jnp.swapaxes(made, 0, 1)
-            total = lax.dynamic_update_slice(total, mirrored, (j * size2, i * size1, *further))
-        return lax.dynamic_update_slice(total, made, (i * size1, j * size2, *further))
+            total = add(total, jnp.where(i == j, 0.0, jnp.swapaxes(made, 0, 1)), j, i)
+        return add(total, made, i, j)
 
-    return jax.tree.map(put_one, total, made)
+    return jax.tree.map(add_one, total, made)
 
 
 def _shared(
     some: Callable[[Any, Array], Any],
     parts: Any,
-    tiles: list[tuple[int, int]],
+    tiles: list[tuple[int, int, int]],
     devices: Sequence[Any],
 ) -> Any:
     """The tiles, dealt to the devices; a tile that is left over is made more than once."""
     mesh = Mesh(np.array(devices), ("tiles",))
     each = math.ceil(len(tiles) / len(devices))
-    dealt = np.resize(np.array(tiles), (each * len(devices), 2))
+    dealt = np.resize(np.array(tiles), (each * len(devices), 3))
     spec = PartitionSpec("tiles")
     share = jax.shard_map(
         some, mesh=mesh, in_specs=(PartitionSpec(), spec), out_specs=spec, check_vma=False

@@ -153,6 +153,18 @@ def test_branches_of_other_strides_meet_by_a_change_of_period():
 # ---- compiled programs
 
 
+def test_diagonals_are_made_apart_where_one_global_pool_adds_them():
+    def joint(*layers):
+        return plan_of(serial(*layers), (2, 4, 4, 2)).joint
+
+    pool, flat = GlobalAvgPool(), Flatten()
+    assert joint(conv(), pool, Dense(1), Relu()) is not None
+    assert joint(conv(), flat) is None
+    assert joint(conv(), AvgPool((2, 2)), pool) is None
+    branches = stax.parallel(serial(pool, Dense(5)), serial(flat, Dense(5)))
+    assert joint(conv(), stax.FanOut(2), branches, stax.FanInSum()) is None
+
+
 COMPILED: list[str] = []
 
 

@@ -114,6 +114,21 @@ def test_cores_share_the_tiles(three_cores, symmetric, dtype):
             np.testing.assert_allclose(a, b, rtol=1e-12 if dtype == np.float64 else 2e-6)
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_cores_share_the_diagonals(three_cores, symmetric):
+    x = np.random.default_rng(0).normal(size=(5, 6, 3, 2))
+    x1, x2 = x[:2], None if symmetric else x[2:]
+    top = (GlobalAvgPool(), Dense(1, 1.4, 0.1), Relu(), Dense(1))
+    kernel_fn = serial(conv(), Relu(), conv(), Relu(), *top).kernel_fn
+    plan = kernel_fn.plan(x1.shape, None if symmetric else x2.shape)
+    assert plan.tiles % 3 == 0
+    assert plan.pairs <= (4 if symmetric else 6)
+    for a, b in zip(
+        jax.tree.leaves(kernel_fn(x1, x2)), jax.tree.leaves(jax.jit(kernel_fn)(x1, x2)), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
 def test_cores_see_settings_of_the_callers_thread(three_cores):
     x = np.random.default_rng(0).normal(size=(6, 4, 4, 2))
     kernel_fn = serial(conv(), Relu(), GlobalAvgPool()).kernel_fn
@@ -137,7 +152,7 @@ def test_an_interrupt_leaves_nothing_behind(three_cores, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(execute, "_put", interrupted)
+        patch.setattr(execute, "_added", interrupted)
         with pytest.raises(KeyboardInterrupt):
             kernel_fn(x, None, "ntk")
     assert len(begun) == 1

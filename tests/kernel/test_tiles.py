@@ -116,6 +116,15 @@ def resources(budget=10**9, workers=1):
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
+def test_few_images_are_shared_by_diagonals(symmetric):
+    need = tiles.Need(64, 800, 800)
+    tiling = tiles.choose_tiling(8, 8, need, symmetric, resources(workers=4), shares=4)
+    assert len(tiling.tiles) % 4 == 0
+    many = tiles.choose_tiling(512, 512, need, symmetric, resources(workers=4), shares=4)
+    assert many.shares == 1
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("budget", [1, 10**6, 10**8])
 def test_choice_of_tiles_respects_memory(budget, symmetric):
     need = tiles.Need(positions=64, pair=8000, image=10_000)
@@ -124,7 +133,7 @@ def test_choice_of_tiles_respects_memory(budget, symmetric):
     assert size1 == size2 == 1 or need.bytes(size1, size2) <= budget
     assert size1 % tiling.block == 0
     assert size1 == size2 or not symmetric
-    covered = {(i, j) for i, j in tiling.tiles}
+    covered = {(i, j) for i, j, _ in tiling.tiles}
     covered |= {(j, i) for i, j in covered} if symmetric else set()
     assert len(covered) == tiling.grid[0] * tiling.grid[1]
     assert tiling.grid[0] * size1 >= 1000
