@@ -145,3 +145,21 @@ def test_pieces_of_a_run_follow_each_other(count):
     lengths = [piece.count for piece in pieces]
     assert min(lengths) >= 2
     assert len(pieces) + max(lengths) <= 2 * np.sqrt(count) + 2
+
+
+@pytest.mark.parametrize("sizes", [(256,), (130,), (16, 18), (12, 16)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_a_global_pool_is_the_mean_over_all_pairs_of_positions(sizes, padding):
+    # So many positions that their diagonals are added up in parts.
+    x = np.random.default_rng(0).normal(size=(2, *sizes, 2))
+    window = (3,) * len(sizes)
+    body = stax.serial(stax.Conv(1, window, padding=padding, b_std=0.2), stax.Relu())
+    pairs = body.kernel_fn(x, None, ("nngp", "ntk"))
+    for mean, pooled in (
+        (True, stax.serial(body, stax.GlobalAvgPool())),
+        (False, stax.serial(body, stax.GlobalSumPool())),
+    ):
+        for whole, found in zip(pairs, pooled.kernel_fn(x, None, ("nngp", "ntk")), strict=True):
+            positions = tuple(range(2, whole.ndim))
+            expected = (np.mean if mean else np.sum)(np.asarray(whole), axis=positions)
+            np.testing.assert_allclose(found, expected, rtol=1e-11)

@@ -15,6 +15,7 @@ e[P] = M[D of an image with itself][P, P] / 2,
 import dataclasses
 import functools
 import itertools
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +30,11 @@ from ntkjax._kernel.operation import MixingOperation, operation, static
 from ntkjax._kernel.operations.windowed import Windowed
 from ntkjax._kernel.signal import Signal
 from ntkjax._kernel.state import ringed
+from ntkjax._kernel.tiles import largest_divisor
 from ntkjax._kernel.window import Window, infer_windows
+
+#: A global pool adds up so many parts of a diagonal at most, each of so many positions at least.
+_MOST_PARTS, _LEAST_POSITIONS = 8, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -300,8 +305,17 @@ class GlobalPool(MixingOperation):
     def _divisor(self, below: Diagonals) -> int:
         return int(np.prod(below.sizes)) if self.mean else 1
 
+    def _parts(self, below: Diagonals) -> int:
+        """In how many parts, cut along the first axis, a diagonal is added to the total.
+
+        The fewer positions that has, the sooner it stays in the cache.
+        """
+        most = min(math.prod(below.periods) // _LEAST_POSITIONS, _MOST_PARTS)
+        return largest_divisor(below.periods[0], max(most, 1)) if below.ndim else 1
+
     def start(self, below: Diagonals, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
-        return (*below.periods, *lanes)
+        lengths = (n // self._parts(below) for n in below.periods[:1])
+        return (*lengths, *below.periods[1:], *lanes)
 
     def add(
         self,
@@ -317,10 +331,14 @@ class GlobalPool(MixingOperation):
                 live = np.stack([below.live(axis, d) for d in range(period)])
                 mask = entry(live.astype(rows.dtype), shift[axis])
                 rows = rows * along(mask, rows.ndim, axis)
+        count = self._parts(below)
+        if count > 1:
+            length = rows.shape[0] // count
+            parts = (lax.slice_in_dim(rows, k * length, (k + 1) * length) for k in range(count))
+            rows = functools.reduce(operator.add, parts)
         if rows.shape == total.shape:
             return total + rows
-        place = (*(0,) * below.ndim, *lanes)
-        return _added(total, rows, place)
+        return _added(total, rows, (*(0,) * below.ndim, *lanes))
 
     def finish(self, total: Array, below: Diagonals) -> Array:
         # Positions last of all: XLA is slow to sum over them, and here it does so once.
