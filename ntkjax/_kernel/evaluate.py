@@ -31,13 +31,12 @@ def evaluate(plan: Plan, inputs: dict[int, Input], resources: Resources) -> list
 
     `inputs` maps each input node to its arrays or its kernel.
     """
-    if not is_tiled(plan, inputs):
-        counts, batches, owns = _of_images(plan, inputs)
-        same = jnp.eye(counts[0], dtype=bool) if plan.symmetric else None
-        pairing = _pairing(plan, batches, owns, counts, None, same)
+    tiling = tiles_for(plan, inputs, resources)
+    if tiling is None:
+        owns = _own_kernels(plan, _batches(plan, inputs))
+        pairing = _all_pairs(plan, inputs, owns)
         pieces = _outputs(plan, pairing, _stores(plan, pairing, inputs, owns))
         return _kernels(plan, pieces, owns)
-    tiling = tiling_of(plan, jax.tree.leaves(inputs)[0].dtype.itemsize, resources)
     owns, parts = prepared(plan, inputs, tiling)
 
     def compute(parts: Any, tile: Any) -> list[Pairs]:
@@ -49,7 +48,8 @@ def evaluate(plan: Plan, inputs: dict[int, Input], resources: Resources) -> list
 
 def prepared(plan: Plan, inputs: dict[int, Input], tiling: Tiling) -> tuple[list[Own], Any]:
     """What belongs to single images: their kernels with themselves, and both sides' tiles."""
-    _, batches, owns = _of_images(plan, inputs)
+    batches = _batches(plan, inputs)
+    owns = _own_kernels(plan, batches)
 
     def lead(side: int) -> Any:
         """What belongs to the images of a side, images in front."""
@@ -103,26 +103,20 @@ def finished(
     pieces = [piece.map(back) for piece in made]
     if tiling.shares > 1:
         assert plan.joint is not None
-        same = jnp.eye(first, dtype=bool) if plan.symmetric else None
-        pairing = _pairing(plan, _batches(plan, inputs), owns, plan.counts, tiling.most, same)
+        pairing = _all_pairs(plan, inputs, owns, tiling.most)
         pieces = _outputs(plan, pairing, {plan.joint: pieces[0]})
     return _kernels(plan, pieces, owns)
 
 
-def is_tiled(plan: Plan, inputs: dict[int, Any]) -> bool:
-    """Whether it is made tile by tile: of arrays, by layers that the engine knows."""
-    return plan.is_streamed and not any(isinstance(given, Kernel) for given in inputs.values())
-
-
-def _of_images(
-    plan: Plan, inputs: dict[int, Input]
-) -> tuple[tuple[int, int], list[dict[int, Any]], list[Own]]:
-    """How many images there are, and of each batch its inputs and kernels with themselves."""
-    batches = _batches(plan, inputs)
-    return plan.counts, batches, _own_kernels(plan, batches, plan.counts)
+def tiles_for(plan: Plan, inputs: dict[int, Any], resources: Resources) -> Tiling | None:
+    """The tiles in which arrays are taken; None of kernels, or with a user's own layers."""
+    if not plan.is_streamed or any(isinstance(given, Kernel) for given in inputs.values()):
+        return None
+    return tiling_of(plan, jax.tree.leaves(inputs)[0].dtype.itemsize, resources)
 
 
 def _batches(plan: Plan, inputs: dict[int, Input]) -> list[dict[int, Any]]:
+    """The inputs of the first and of the second images."""
     return [_of_side(inputs, 0), _of_side(inputs, 0 if plan.symmetric else 1)]
 
 
@@ -157,8 +151,9 @@ def _together(plan: Plan, batches: list[dict[int, Any]]) -> dict[int, Any]:
     return {i: join(i) for i in batches[0]}
 
 
-def _own_kernels(plan: Plan, batches: list[dict[int, Any]], counts: tuple[int, int]) -> list[Own]:
+def _own_kernels(plan: Plan, batches: list[dict[int, Any]]) -> list[Own]:
     """The kernels of images with themselves, of each batch."""
+    counts = plan.counts
     if plan.symmetric:
         return [own_kernels(plan, batches[0], counts[0])] * 2
     own = own_kernels(plan, _together(plan, batches), sum(counts))
@@ -190,6 +185,14 @@ def _pairing(
         for side in (slice(counts[0]), slice(counts[0], None))
     )
     return Pairing(first, second, counts, most, same)
+
+
+def _all_pairs(
+    plan: Plan, inputs: dict[int, Input], owns: list[Own], most: int | None = None
+) -> Pairing:
+    """All pairs of the images of a call."""
+    same = jnp.eye(plan.counts[0], dtype=bool) if plan.symmetric else None
+    return _pairing(plan, _batches(plan, inputs), owns, plan.counts, most, same)
 
 
 def _stores(

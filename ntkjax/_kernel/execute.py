@@ -20,12 +20,11 @@ from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ntkjax._kernel.config import Resources, config
-from ntkjax._kernel.evaluate import evaluate, finished, is_tiled, prepared, tile_made
-from ntkjax._kernel.forecast import tiling_of
+from ntkjax._kernel.evaluate import evaluate, finished, prepared, tile_made, tiles_for
 from ntkjax._kernel.graph import Part, Value, map_value
 from ntkjax._kernel.network import network_plan
 from ntkjax._kernel.plan import Request
-from ntkjax._kernel.tiles import Tiling, added
+from ntkjax._kernel.tiles import Tiling, with_tile
 
 
 def carried_out(part: Part, items: list[Any], structure: Value, request: Request) -> Any:
@@ -106,7 +105,7 @@ def _by_cores(
     waiting = deque(_threads(workers).submit(make, tile) for tile in tiles)
     try:
         for tile in tiles:
-            total = _added(tiling, total, waiting[0].result(), tile)
+            total = _with_tile(tiling, total, waiting[0].result(), tile)
             waiting.popleft()
     finally:
         # Interrupted, it does not go on with those that wait.
@@ -135,9 +134,7 @@ def _tiling(
 
     def note(part: Part, items: list[Any]) -> None:
         plan, _ = network_plan(part, items, structure, request)
-        tiled = is_tiled(plan, dict(enumerate(items)))
-        itemsize = jax.tree.leaves(items)[0].dtype.itemsize
-        found.append(tiling_of(plan, itemsize, resources) if tiled else None)
+        found.append(tiles_for(plan, dict(enumerate(items)), resources))
 
     structs = [jax.ShapeDtypeStruct(*leaf) for leaf in shapes]
     jax.eval_shape(note, *jax.tree.unflatten(tree, structs))
@@ -167,9 +164,9 @@ def _tile_made(
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _added(tiling: Tiling, total: Any, made: Any, tile: Any) -> Any:
+def _with_tile(tiling: Tiling, total: Any, made: Any, tile: Any) -> Any:
     """All pairs with one more tile."""
-    return added(tiling, total, made, tile)
+    return with_tile(tiling, total, made, tile)
 
 
 def _finished(

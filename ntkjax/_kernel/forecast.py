@@ -93,14 +93,14 @@ def forecast(plan: Plan, itemsize: int, resources: Resources) -> Forecast:
     size = tiling.size1, tiling.size2
     if not plan.is_streamed:
         size = plan.counts
-    parts = stages(plan)
+    stages = _stages(plan)
     count = len(tiling.tiles) if plan.is_streamed else 1
     pairs = count * size[0] * size[1] // tiling.shares
-    operations = pairs * sum(stage.operations for stage in parts)
+    operations = pairs * sum(stage.operations for stage in stages)
     (device, *_) = resources.devices
     speed = _CORE * cores() if device.platform == "cpu" else _ACCELERATOR * len(resources.devices)
     return Forecast(
-        tuple(parts), pairs, size, tiling.block, count, need_of(plan, itemsize).bytes(*size),
+        tuple(stages), pairs, size, tiling.block, count, need_of(plan, itemsize).bytes(*size),
         operations, operations / speed, min(resources.workers, count),
     )  # fmt: skip
 
@@ -109,7 +109,7 @@ def tiling_of(plan: Plan, itemsize: int, resources: Resources) -> Tiling:
     """The tiles in which a plan is carried out, for numbers of so many bytes."""
     scalar = all(plan.held[index].cross.ndim == 0 for index in plan.outputs)
     symmetric = plan.symmetric and scalar
-    operations = math.prod(plan.counts) * sum(stage.operations for stage in stages(plan))
+    operations = math.prod(plan.counts) * sum(stage.operations for stage in _stages(plan))
     resources = resources if operations > _WORTH_SHARING else resources.alone()
     shares = 1
     if plan.joint is not None and len(resources.devices) == 1:
@@ -139,7 +139,7 @@ def need_of(plan: Plan, itemsize: int) -> Need:
     return Need(max(places), itemsize * pair, itemsize * image, members)
 
 
-def stages(plan: Plan) -> list[Stage]:
+def _stages(plan: Plan) -> list[Stage]:
     """The parts of the work."""
     result = []
     for index, node in enumerate(plan.nodes):

@@ -166,14 +166,13 @@ def each_row(
     diagonal = _Diagonal(plan, target, rows, pairing, stores, consumer)
     shifts = _grouped(rows, groups or (1,) * rows.ndim)
     only = shifts.shape[:2] == (1, 1)
-    known: Any = tuple(map(int, shifts[0, 0])) if only else tuple(shifts.reshape(-1, rows.ndim).T)
+    known = tuple(map(int, shifts[0, 0])) if only else tuple(shifts.reshape(-1, rows.ndim).T)
     everywhere = diagonal.laid_out(known)
-
-    size = pairing.block_of(Segment.to(plan, target, known), shifts.shape[1])
 
     def some(total: Pairs, shift: Any) -> Pairs:
         segment = Segment.to(plan, target, shift)
         fixed, of_first, of_pairs = diagonal.of_images(segment, everywhere)
+        size = pairing.block_of(segment, shifts.shape[1])
         if size == pairing.lanes[0]:
             return sink(total, diagonal.of_pairs(segment, fixed, of_first, of_pairs), shift, 0)
 

@@ -7,12 +7,12 @@ nonlinearity only the covariance is wanted, and it alone is carried.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from ntkjax._kernel.diagonals import Diagonals, Shift, rings
 
@@ -41,6 +41,12 @@ class Pairs:
 def added(tangent: Array | None, more: Array) -> Array:
     """A tangent kernel, which may vanish, and more."""
     return more if tangent is None else tangent + more
+
+
+def added_at(total: Array, more: Array, place: Sequence[Any]) -> Array:
+    """A total with more from `place` on, which XLA adds where it is."""
+    held = lax.dynamic_slice(total, place, more.shape, allow_negative_indices=False)
+    return lax.dynamic_update_slice(total, held + more, place, allow_negative_indices=False)
 
 
 def covariance(first: Array, second: Array, distance: Array) -> Array:

@@ -13,6 +13,7 @@ from jax import Array, lax
 from jax.sharding import Mesh, PartitionSpec
 
 from ntkjax._kernel.config import Resources
+from ntkjax._kernel.state import added_at
 
 #: Numbers in one array of a block of pairs on one diagonal, for each core that shares it: a few
 #: such arrays stay in the cache of the core, and each operation on one is enough work.
@@ -154,7 +155,7 @@ def largest_divisor(size: int, most: int) -> int:
 
 def cut(tiling: Tiling, first: Any, second: Any) -> Any:
     """What belongs to first and to second images, images in front, as tiles of either side."""
-    (grid1, grid2) = tiling.grid
+    grid1, grid2 = tiling.grid
     return _cut(first, grid1, tiling.size1), _cut(second, grid2, tiling.size2)
 
 
@@ -206,22 +207,19 @@ def over_tiles(
     return jax.tree.map(join, made)
 
 
-def added(tiling: Tiling, total: Any, made: Any, tile: Any) -> Any:
+def with_tile(tiling: Tiling, total: Any, made: Any, tile: Any) -> Any:
     """Arrays of all pairs with one more tile in its place, and its transpose if symmetric."""
     i, j, _ = tile
     size1, size2 = tiling.size1, tiling.size2
 
-    def add(total: Array, made: Array, row: Any, column: Any) -> Array:
-        place = row * size1, column * size2, *(0,) * (made.ndim - 2)
-        held = lax.dynamic_slice(total, place, made.shape)
-        return lax.dynamic_update_slice(total, held + made, place)
-
-    def add_one(total: Array, made: Array) -> Array:
+    def add(total: Array, made: Array) -> Array:
+        further = (0,) * (made.ndim - 2)
         if tiling.symmetric:
-            total = add(total, jnp.where(i == j, 0.0, jnp.swapaxes(made, 0, 1)), j, i)
-        return add(total, made, i, j)
+            mirrored = jnp.where(i == j, 0.0, jnp.swapaxes(made, 0, 1))
+            total = added_at(total, mirrored, (j * size2, i * size1, *further))
+        return added_at(total, made, (i * size1, j * size2, *further))
 
-    return jax.tree.map(add_one, total, made)
+    return jax.tree.map(add, total, made)
 
 
 def _shared(

@@ -29,7 +29,7 @@ from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along, entry
 from ntkjax._kernel.operation import MixingOperation, operation, static
 from ntkjax._kernel.operations.windowed import Windowed
 from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import ringed
+from ntkjax._kernel.state import added_at, ringed
 from ntkjax._kernel.tiles import largest_divisor
 from ntkjax._kernel.window import Window, infer_windows
 
@@ -177,7 +177,7 @@ class BandedMap(Windowed, MixingOperation):
             ]
 
         for more, place in zip(materialized(mixed, (rows, weights)), places, strict=True):
-            total = _added(total, more, place)
+            total = added_at(total, more, place)
         return total
 
     def _mixed(
@@ -231,12 +231,6 @@ class BandedMap(Windowed, MixingOperation):
             for axis in range(below.ndim)
         )
         return functools.reduce(np.multiply, sums, np.ones((1,) * below.ndim))
-
-
-def _added(total: Array, more: Array, place: Sequence[Any]) -> Array:
-    """A total with more from `place` on, which XLA adds where it is."""
-    held = lax.dynamic_slice(total, place, more.shape, allow_negative_indices=False)
-    return lax.dynamic_update_slice(total, held + more, place, allow_negative_indices=False)
 
 
 @operation
@@ -338,7 +332,7 @@ class GlobalPool(MixingOperation):
             rows = functools.reduce(operator.add, parts)
         if rows.shape == total.shape:
             return total + rows
-        return _added(total, rows, (*(0,) * below.ndim, *lanes))
+        return added_at(total, rows, (*(0,) * below.ndim, *lanes))
 
     def finish(self, total: Array, below: Diagonals) -> Array:
         # Positions last of all: XLA is slow to sum over them, and here it does so once.
