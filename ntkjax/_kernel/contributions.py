@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._kernel.boundary import materialized
-from ntkjax._kernel.operation import static
+from ntkjax._kernel.lanes import Lanes
 from ntkjax._kernel.segment import Segment
 from ntkjax._kernel.state import NO_HALO, Halo, Row, Side
 
@@ -41,11 +40,6 @@ class ImageMaps:
 Maps = dict[int, ImageMaps]
 
 
-def spread(maps: Any, axis: int | None) -> Any:
-    """Maps of the images of one side as maps of pairs, which have the other side's at `axis`."""
-    return maps if axis is None else jax.tree.map(lambda a: jnp.expand_dims(a, axis), maps)
-
-
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Contributions:
@@ -54,31 +48,44 @@ class Contributions:
     Attributes:
       images: by node; in a run, with the repetitions in front.
       variances: of an input that its consumer converts, by consumer and input.
-      axis: where the lanes of the pairs have the images of the other side; None for no pairs.
+      end: those of the target, if they are converted at the end.
+      lanes: those of the pairs.
+      side: whose images these are.
     """
 
     images: dict[int, Any]
     variances: dict[tuple[int, int], Array]
-    axis: int | None = static()
+    end: Array | None
+    lanes: Lanes = dataclasses.field(metadata={"static": True})
+    side: Side = dataclasses.field(metadata={"static": True})
 
     def of(self, node: int) -> Any:
         """What the images contribute at a node, outside a run or in one repetition of it."""
-        return spread(self.images.get(node), self.axis)
+        return self.lanes.spread(self.images.get(node), self.side)
 
     def variance(self, consumer: int, given: int) -> Array:
         """The variances of an input that its consumer converts."""
-        return spread(self.variances[consumer, given], self.axis)
+        return self.lanes.spread(self.variances[consumer, given], self.side)
+
+    def end_variance(self) -> Array | None:
+        """Those of the target, if they are converted at the end."""
+        return self.lanes.spread(self.end, self.side)
 
     def among(self, nodes: Iterable[int]) -> "Contributions":
         """Those at some nodes alone."""
         some = set(nodes)
         images = {i: of_node for i, of_node in self.images.items() if i in some}
         variances = {key: var for key, var in self.variances.items() if key[0] in some}
-        return dataclasses.replace(self, images=images, variances=variances)
+        return dataclasses.replace(self, images=images, variances=variances, end=None)
 
 
-def laid_out(segment: Segment, maps: Maps, side: Side, axis: int | None) -> Contributions:
-    """The maps of one side as `Side.see` wants them, of a segment at all its diagonals."""
+def laid_out(
+    segment: Segment, maps: Maps, lanes: Lanes, side: Side, end: Halo | None
+) -> Contributions:
+    """The maps of one side as `Side.see` wants them, of a segment at all its diagonals.
+
+    `end` is the halo of the target where that is converted.
+    """
     known = [i for i in segment.order if jax.tree.leaves(_maps(maps, i))]
     images = {i: side.laid_out(_maps(maps, i), *_seen(segment, i)) for i in known}
     variances = {
@@ -87,17 +94,22 @@ def laid_out(segment: Segment, maps: Maps, side: Side, axis: int | None) -> Cont
         for j in segment.plan.nodes[i].inputs
         if not segment.is_source(i) and segment.changes(i, j)
     }
-    return Contributions(images, variances, axis)
+    at_end = None
+    if end is not None:
+        target = segment.target
+        at_end = side.laid_out(maps[target].variance, segment.rows[target], end)
+    return Contributions(images, variances, at_end, lanes, side)
 
 
 def contributions(
-    segment: Segment, given: Contributions, masks: dict[int, Any], side: Side
+    segment: Segment, given: Contributions, masks: dict[int, Any], end: Halo | None
 ) -> Contributions:
-    """What the images of one side contribute on one diagonal, of maps that are laid out.
+    """What the images of one side contribute on some diagonals, of maps that are laid out.
 
     All is stored, or XLA would make it anew for every pair; what is seen before what is made of it,
     or it would look for the diagonal anew for every tap.
     """
+    side, lanes = given.side, given.lanes
 
     def seen(given: Contributions) -> Contributions:
         images = {i: side.see(maps, *_seen(segment, i)) for i, maps in given.images.items()}
@@ -105,19 +117,26 @@ def contributions(
             (i, j): side.see(var, segment.rows[j], segment.halo(i, j))
             for (i, j), var in given.variances.items()
         }
-        return dataclasses.replace(given, images=images, variances=variances)
+        at_end = given.end
+        if end is not None:
+            at_end = side.see(at_end, segment.rows[segment.target], end)
+        return dataclasses.replace(given, images=images, variances=variances, end=at_end)
 
     def images(parts: Any) -> dict[int, Any]:
         seen, masks = parts
         kinds = {i: (segment.likeness(i), i in segment.repeated) for i in seen}
         programs = {kind: _program(segment, i, side) for i, kind in kinds.items()}
-        return {i: programs[kinds[i]](maps, masks[i]) for i, maps in seen.items()}
+        on_each = {i: lanes.on_each(maps, side) for i, maps in seen.items()}
+        return {i: programs[kinds[i]](maps, masks[i]) for i, maps in on_each.items()}
 
     moves = any(side.moves(d) for row in segment.rows.values() for d in row.shift)
     given = materialized(seen, given) if moves else seen(given)
     masked = {i: maps for i, maps in given.images.items() if masks.get(i) is not None}
+    masks = lanes.of_masks({i: masks[i] for i in masked}, side)
     made = materialized(images, (masked, masks)) if masked else {}
-    return dataclasses.replace(given, images=given.images | made)
+    alike = jax.tree.map(lambda a: lanes.apart(a, side, 1), given)
+    made = jax.tree.map(lambda a: lanes.apart(a, side, lanes.members), made)
+    return dataclasses.replace(alike, images=alike.images | made)
 
 
 def _program(segment: Segment, i: int, side: Side) -> Callable[[Any, Any], Any]:

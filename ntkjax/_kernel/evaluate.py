@@ -15,12 +15,13 @@ from ntkjax._kernel.diagonals import to_matrix
 from ntkjax._kernel.forecast import tiling_of
 from ntkjax._kernel.images import Own, image_maps, own_kernels
 from ntkjax._kernel.kernel import Kernel
+from ntkjax._kernel.lanes import Lanes
 from ntkjax._kernel.operation import MixingOperation
 from ntkjax._kernel.operations.custom import Custom, distances, rows_of_matrix
 from ntkjax._kernel.pairs import Stores
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.rows import Pairing, covariance_rows, mixed_rows
-from ntkjax._kernel.state import Pairs
+from ntkjax._kernel.state import FIRST, SECOND, Pairs
 from ntkjax._kernel.tiles import Tiling, cut, of_tile, over_tiles
 
 Input = tuple[Array, Array | None] | Kernel
@@ -234,7 +235,9 @@ def _rows_of_kernel(plan: Plan, index: int, kernel: Kernel, pairing: Pairing) ->
         first, second = pairing.first[index].variance, pairing.second[index].variance
         assert first is not None
         assert second is not None
-        moment = distances(moment, held.cross, pairing.spread(first, 0), pairing.spread(second, 1))
+        lanes = Lanes(pairing.counts)
+        variances = lanes.spread(first, FIRST), lanes.spread(second, SECOND)
+        moment = distances(moment, held.cross, *variances)
         if pairing.same is not None:
             zero = held.cross.row_index((0,) * held.cross.ndim)
             moment = moment.at[zero].set(jnp.where(pairing.same, 0.0, moment[zero]))

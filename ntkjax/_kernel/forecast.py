@@ -7,7 +7,7 @@ from ntkjax._kernel.config import Resources, cores
 from ntkjax._kernel.operation import MixingOperation, RowOperation
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.segment import Segment
-from ntkjax._kernel.tiles import Need, Tiling, choose_tiling
+from ntkjax._kernel.tiles import SIDE, Need, Tiling, choose_tiling
 
 #: Floating-point operations in a second of one CPU core (measured on 21 convolutions with ReLU) and
 #: of an accelerator (a guess: nothing was measured there).
@@ -115,28 +115,38 @@ def tiling_of(plan: Plan, itemsize: int, resources: Resources) -> Tiling:
     if plan.joint is not None and len(resources.devices) == 1:
         rows = plan.given_rows(plan.joint, plan.held[plan.joint].cross)
         shares = math.gcd(rows.count, resources.workers)
-    return choose_tiling(*plan.counts, need_of(plan, itemsize), symmetric, resources, shares)
+    need = need_of(plan, itemsize)
+    tiling = choose_tiling(*plan.counts, need, symmetric, resources, shares)
+    return dataclasses.replace(tiling, members=_most_members(plan, tiling.size2))
+
+
+def _most_members(plan: Plan, images: int) -> int:
+    """Most diagonals made together, of so many second images."""
+    groups = (
+        node.operation.groups(plan.given_rows(index, held.cross), held.cross, images)
+        for index, (node, held) in enumerate(zip(plan.nodes, plan.held, strict=True))
+        if isinstance(node.operation, MixingOperation)
+    )
+    return max(map(math.prod, groups), default=1)
 
 
 def need_of(plan: Plan, itemsize: int) -> Need:
     """Memory that a plan takes for each pair and each image of a tile."""
     places = [math.prod(held.cross.periods) for held in plan.held]
     kernels = 1 + plan.request.ntk
-    pair, image, members = 6 * kernels * max(places), 0, 1
+    pair, image = 6 * kernels * max(places), 0
     for index, (node, held) in enumerate(zip(plan.nodes, plan.held, strict=True)):
         operation = node.operation
         if isinstance(operation, MixingOperation):
             below = plan.held[node.inputs[0]].cross
             total = operation.start(below, held.cross, ())
-            groups = operation.groups(plan.given_rows(index, held.cross), held.cross)
-            members = max(members, math.prod(groups))
             pair += kernels * math.prod(total)
         if index in plan.outputs:
             pair += kernels * places[index] * held.cross.count
         # Maps of an image, once around and twice along every axis, and as pairs see them.
         maps = 3 if isinstance(operation, RowOperation) and operation.needs_distance else 1
         image += places[index] * maps * (2 + 2**held.cross.ndim)
-    return Need(max(places), itemsize * pair, itemsize * image, members)
+    return Need(max(places), itemsize * pair, itemsize * image, _most_members(plan, SIDE))
 
 
 def _stages(plan: Plan) -> list[Stage]:

@@ -189,9 +189,12 @@ class MixingOperation(Operation):
 
     needs_energy = True
 
-    def groups(self, rows: Diagonals, here: Diagonals) -> tuple[int, ...]:
-        """How many neighbouring input rows along each axis to make together and hand to `add`."""
-        del here
+    def groups(self, rows: Diagonals, here: Diagonals, images: int) -> tuple[int, ...]:
+        """How many neighbouring input rows along each axis to make together and hand to `add`.
+
+        `images` is the number of second images that are paired.
+        """
+        del here, images
         return (1,) * rows.ndim
 
     def start(self, below: Diagonals, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
@@ -214,8 +217,8 @@ class MixingOperation(Operation):
     ) -> Array:
         """Add what a group of input rows, at displacements `shift`, contributes.
 
-        The rows `[position per axis ..., (member), *lanes]`, with their halo, are those of a block
-        of pairs which starts at `lanes`.
+        The rows `[position per axis ..., *lanes]`, with their halo, are those of a block of pairs
+        which starts at `lanes`; several of them share the lanes (see `lanes.py`).
         """
         raise NotImplementedError
 

@@ -1,6 +1,6 @@
 """The pairs on a diagonal: from where a segment starts to its target, layer by layer.
 
-Where several diagonals are made together, a row is `[position per axis ..., diagonal, *lanes]`.
+Where several diagonals are made together, they share the lanes (`lanes.py`).
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from ntkjax._kernel.inputs import mean_over_channels, squared_distance
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.runs import Run, in_pieces
 from ntkjax._kernel.segment import Segment
-from ntkjax._kernel.state import NO_HALO, Halo, Pairs, Shift, added, covariance, ringed
+from ntkjax._kernel.state import NO_HALO, Halo, Pairs, added, covariance, ringed
 
 Stores = dict[int, Pairs]
 
@@ -60,7 +60,7 @@ def loaded(segment: Segment, stores: Stores) -> Stores:
         if not jnp.ndim(index):
             return stores[i].map(lambda array: entry(array, index))
         rows = lambda array: [entry(array, k) for k in index]  # noqa: E731
-        return stores[i].map(lambda array: jnp.stack(rows(array), grid.ndim))
+        return stores[i].map(lambda array: jnp.concatenate(rows(array), -1))
 
     return {i: load(i) for i in segment.rows if i in stores and segment.is_source(i)}
 
@@ -209,7 +209,7 @@ def _load(
     same: Array | None,
 ) -> Pairs:
     """One diagonal of a node where the segment starts."""
-    step, shift = segment.plan.step(i), segment.rows[i].shift
+    step, shift, lanes = segment.plan.step(i), segment.rows[i].shift, first.lanes
 
     def fn(parts: Any) -> Pairs:
         pairs, *sides, same = parts
@@ -219,7 +219,11 @@ def _load(
             moment = mean_over_channels(term, first, second)
             pairs = Pairs(moment)
         elif first is not None:
-            pairs = _after_mixing(pairs, first, second, same, shift)
+            zero = jnp.asarray(True)
+            for d in shift:
+                zero &= jnp.asarray(d) == 0
+            itself = None if same is None else lanes.where(same, zero)
+            pairs = _after_mixing(pairs, first, second, itself)
         return _with_halo(segment.plan, pairs, i)
 
     parts = pairs, first, second, same
@@ -245,15 +249,11 @@ def resolved(plan: Plan, i: int, j: int, pairs: Pairs, first: Array, second: Arr
     return Pairs(cov if plan.is_converted(i, j) else pairs.moment, ntk)
 
 
-def _after_mixing(pairs: Pairs, first: Any, second: Any, same: Array | None, shift: Shift) -> Pairs:
+def _after_mixing(pairs: Pairs, first: Any, second: Any, same: Array | None) -> Pairs:
     """Distances, of what a mixing operation has summed (see `operations/mixing.py`)."""
     (e1, m1, mass1), (e2, m2, mass2) = first, second
     distance = pairs.moment - e1 - e2 + (mass1 - mass2) * (m1 - m2)
     distance = jnp.maximum(distance, 0.0)
     if same is not None:
-        zero = jnp.asarray(True)
-        for d in shift:
-            zero &= jnp.asarray(d) == 0
-        zero = zero[:, None, None] if zero.ndim else zero
-        distance = jnp.where(same & zero, 0.0, distance)
+        distance = jnp.where(same, 0.0, distance)
     return Pairs(distance, pairs.ntk)

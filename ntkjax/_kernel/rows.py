@@ -15,13 +15,14 @@ import numpy as np
 from jax import Array, lax
 
 from ntkjax._kernel.boundary import materialized
-from ntkjax._kernel.contributions import Maps, contributions, laid_out, spread
+from ntkjax._kernel.contributions import Contributions, Maps, contributions, laid_out
 from ntkjax._kernel.diagonals import Diagonals, Shift
+from ntkjax._kernel.lanes import Lanes
 from ntkjax._kernel.operation import MixingOperation
 from ntkjax._kernel.pairs import Stores, cropped, loaded, pairs_of
 from ntkjax._kernel.plan import Plan
 from ntkjax._kernel.segment import Segment
-from ntkjax._kernel.state import FIRST, NO_HALO, SECOND, Halo, Pairs, Row, added, covariance
+from ntkjax._kernel.state import FIRST, NO_HALO, SECOND, Halo, Pairs, added, covariance
 from ntkjax._kernel.tiles import largest_divisor
 
 
@@ -32,7 +33,7 @@ class Pairing:
     Attributes:
       first: maps of the first images.
       second: maps of the second images.
-      lanes: the shape of the lanes of the pairs.
+      counts: first and second images, or images of the batch.
       most: how many numbers an array of a block of pairs may have; None for no blocks.
       same: which pairs are of one image with itself, if any may be.
       share: which of how many parts of the diagonals to take; None for all.
@@ -40,28 +41,19 @@ class Pairing:
 
     first: Maps
     second: Maps
-    lanes: tuple[int, ...]
+    counts: tuple[int, ...]
     most: int | None = None
     same: Array | None = None
     share: tuple[Any, int] | None = None
 
-    @property
-    def axes(self) -> tuple[int | None, int | None]:
-        """Where the lanes of pairs have the images of the other side; None for no pairs."""
-        return (-1, -2) if len(self.lanes) > 1 else (None, None)
-
-    def spread(self, maps: Array, side: int) -> Array:
-        """Maps of the images of one side as maps of pairs."""
-        return spread(maps, self.axes[side])
-
     def block_of(self, segment: Segment, members: int) -> int:
         """How many first images to take at a time, where so many diagonals are made together."""
         if self.most is None:
-            return self.lanes[0]
+            return self.counts[0]
         # Of several diagonals twice as many numbers, or what each adds is in too short pieces.
         most = self.most if members == 1 else 2 * self.most // members
         places = max(math.prod(row.grid.periods) for row in segment.rows.values())
-        return largest_divisor(self.lanes[0], max(most // (places * self.lanes[-1]), 1))
+        return largest_divisor(self.counts[0], max(most // (places * self.counts[-1]), 1))
 
 
 #: Puts rows of a block of pairs where they belong: from the total so far, the rows that are made
@@ -79,6 +71,7 @@ class _Diagonal:
       rows: the diagonals to make.
       pairing: the pairs of images.
       stores: the nodes made already.
+      lanes: those of the pairs.
       consumer: which takes the diagonals as they are held; None for covariances, whole tangents.
     """
 
@@ -87,6 +80,7 @@ class _Diagonal:
     rows: Diagonals
     pairing: Pairing
     stores: Stores
+    lanes: Lanes
     consumer: int | None
 
     @property
@@ -105,46 +99,36 @@ class _Diagonal:
             return self.plan.held[self.target].in_distances
         return self.plan.is_converted(self.consumer, self.target)
 
-    def laid_out(self, shift: Any) -> Any:
-        """The maps of both sides for all diagonals of some displacements, and the end variances."""
-        segment, row = Segment.to(self.plan, self.target, shift), Row(self.rows, shift)
-        maps = (self.pairing.first, FIRST), (self.pairing.second, SECOND)
-        axes = self.pairing.axes
-        given = [
-            laid_out(segment, m, side, axis) for (m, side), axis in zip(maps, axes, strict=True)
-        ]
-        if not self.is_converted:
-            return given, None
-        return given, [side.laid_out(m[self.target].variance, row, self.halo) for m, side in maps]
+    @property
+    def end(self) -> Halo | None:
+        """The halo of the target where that is converted at the end."""
+        return self.halo if self.is_converted else None
 
-    def of_images(self, segment: Segment, everywhere: Any) -> tuple[Any, Any, Any]:
+    def laid_out(self, shift: Any) -> tuple[Contributions, Contributions]:
+        """The maps of both sides for all diagonals of some displacements."""
+        segment = Segment.to(self.plan, self.target, shift)
+        first = laid_out(segment, self.pairing.first, self.lanes, FIRST, self.end)
+        second = laid_out(segment, self.pairing.second, self.lanes, SECOND, self.end)
+        return first, second
+
+    def of_images(
+        self, segment: Segment, everywhere: tuple[Contributions, Contributions]
+    ) -> tuple[Any, Any, Any]:
         """What does not depend on pairs: of second images and the diagonal, of first, of pairs."""
-        given, variances = everywhere
-        row = Row(self.rows, segment.rows[self.target].shift)
         masks = segment.masks()
-        sides = FIRST, SECOND
-        first, second = (
-            contributions(segment, of_side, masks, side)
-            for of_side, side in zip(given, sides, strict=True)
-        )
-        ends = None, None
-        if variances is not None:
-            ends = tuple(
-                side.see(variance, row, self.halo)
-                for variance, side in zip(variances, sides, strict=True)
-            )
+        first, second = (contributions(segment, side, masks, self.end) for side in everywhere)
         pairs = loaded(segment, self.stores), self.pairing.same
-        return (masks, second, ends[1]), (first, ends[0]), pairs
+        return (self.lanes.of_masks(masks, SECOND), second), first, pairs
 
     def of_pairs(self, segment: Segment, fixed: Any, of_first: Any, of_pairs: Any) -> Pairs:
         """The pairs on the diagonal, of a block of first images."""
-        (masks, second, end2), (first, end1), (given, same) = fixed, of_first, of_pairs
+        (masks, second), first, (given, same) = fixed, of_first, of_pairs
         pairs = pairs_of(segment, given, masks, first, second, same)
         pairs = cropped(self.plan, self.target, pairs, self.halo)
-        if end1 is None:
+        if not self.is_converted:
             return pairs
-        variances = (self.pairing.spread(end, side) for side, end in enumerate((end1, end2)))
-        return _covariances(self.plan, self.target, pairs, *variances)
+        ends = first.end_variance(), second.end_variance()
+        return _covariances(self.plan, self.target, pairs, *ends)
 
 
 def each_row(
@@ -163,8 +147,10 @@ def each_row(
     They come as covariances with whole tangents, unless they go to a consumer which takes them as
     they are held.
     """
-    diagonal = _Diagonal(plan, target, rows, pairing, stores, consumer)
     shifts = _grouped(rows, groups or (1,) * rows.ndim)
+    members = shifts.shape[1]
+    lanes = Lanes(pairing.counts, members)
+    diagonal = _Diagonal(plan, target, rows, pairing, stores, lanes, consumer)
     only = shifts.shape[:2] == (1, 1)
     known = tuple(map(int, shifts[0, 0])) if only else tuple(shifts.reshape(-1, rows.ndim).T)
     everywhere = diagonal.laid_out(known)
@@ -172,8 +158,8 @@ def each_row(
     def some(total: Pairs, shift: Any) -> Pairs:
         segment = Segment.to(plan, target, shift)
         fixed, of_first, of_pairs = diagonal.of_images(segment, everywhere)
-        size = pairing.block_of(segment, shifts.shape[1])
-        if size == pairing.lanes[0]:
+        size = pairing.block_of(segment, members)
+        if size == pairing.counts[0]:
             return sink(total, diagonal.of_pairs(segment, fixed, of_first, of_pairs), shift, 0)
 
         def body(total: Pairs, start: Array) -> tuple[Pairs, None]:
@@ -188,7 +174,7 @@ def each_row(
             parts = cut(of_first, -1), cut(of_pairs, -2)
             return sink(total, diagonal.of_pairs(segment, fixed, *parts), shift, start), None
 
-        starts = jnp.arange(0, pairing.lanes[0], size)
+        starts = jnp.arange(0, pairing.counts[0], size)
         return lax.scan(jax.checkpoint(body), total, starts)[0]
 
     if only:
@@ -226,7 +212,7 @@ def covariance_rows(
     plan: Plan, target: int, rows: Diagonals, pairing: Pairing, stores: Stores
 ) -> Pairs:
     """Several diagonals of a node, with an axis in front, as covariances."""
-    shape = (rows.count, *rows.periods, *pairing.lanes)
+    shape = (rows.count, *rows.periods, *pairing.counts)
     wanted = plan.request.ntk
 
     def sink(total: Pairs, row: Pairs, shift: Shift, start: Any) -> Pairs:
@@ -256,17 +242,19 @@ def mixed_rows(plan: Plan, target: int, pairing: Pairing, stores: Stores) -> Pai
         return jax.tree.map(add, total, made)
 
     rows = plan.given_rows(target, step.here)
-    groups = operation.groups(rows, step.here)
-    start = operation.start(step.below, step.here, pairing.lanes)
+    groups = operation.groups(rows, step.here, pairing.counts[-1])
+    if pairing.share is not None and rows.count // math.prod(groups) % pairing.share[1]:
+        groups = (1,) * rows.ndim  # so that all have as many
+    start = operation.start(step.below, step.here, pairing.counts)
     total = _zeros(start, pairing, stores, plan.has_tangent[target])
     total = each_row(plan, below, rows, pairing, stores, total, sink, target, groups)
-    shape = (step.here.count, *step.here.periods, *pairing.lanes)
+    shape = (step.here.count, *step.here.periods, *pairing.counts)
     return total.map(lambda a: operation.finish(a, step.below).reshape(shape))
 
 
 def _lanes_at(start: Any, pairing: Pairing) -> tuple[Any, ...]:
     """Where a block stands among the lanes."""
-    return (start, *(0,) * (len(pairing.lanes) - 1))
+    return (start, *(0,) * (len(pairing.counts) - 1))
 
 
 def _zeros(shape: tuple[int, ...], pairing: Pairing, stores: Stores, ntk: bool) -> Pairs:

@@ -79,8 +79,8 @@ class Side:
 
     A map `[position per axis ..., *lanes]` of the first image is seen at p, one of the second at
     the partner p + d. It is laid out once for all diagonals, as far as it is seen at the same
-    places on all of them; and then seen on some, which form an axis in front of the lanes where
-    they are several.
+    places on all of them; and then seen on some, which are lanes of their own where they are
+    several (see `lanes.py`).
 
     Attributes:
       is_second: whether these are second images.
@@ -106,13 +106,11 @@ class Side:
             return rings(image_map, starts, lengths, lead)
 
         def one(image_map: Array) -> Array:
-            if not row.several:
+            if not (row.several and self.is_second):
                 return on(image_map, *row.shift)
-            member_axis = lead + row.grid.ndim
-            if not self.is_second:
-                return jnp.expand_dims(image_map, member_axis)
+            # Side by side, as `lanes.py` says.
             members = zip(*jnp.broadcast_arrays(*row.shift), strict=True)
-            return jnp.stack([on(image_map, *shift) for shift in members], member_axis)
+            return jnp.concatenate([on(image_map, *shift) for shift in members], -1)
 
         return jax.tree.map(one, maps)
 

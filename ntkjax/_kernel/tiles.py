@@ -13,6 +13,7 @@ from jax import Array, lax
 from jax.sharding import Mesh, PartitionSpec
 
 from ntkjax._kernel.config import Resources
+from ntkjax._kernel.lanes import VECTOR, filled
 from ntkjax._kernel.state import added_at
 
 #: Numbers in one array of a block of pairs on one diagonal, for each core that shares it: a few
@@ -61,6 +62,7 @@ class Tiling:
       most: numbers in one array of a block.
       symmetric: whether both batches are the same.
       shares: of how many tiles, each of a part of the diagonals, the same pairs are the sum.
+      members: most diagonals made together.
     """
 
     count1: int
@@ -71,11 +73,12 @@ class Tiling:
     most: int
     symmetric: bool
     shares: int = 1
+    members: int = 1
 
     @property
     def is_wide(self) -> bool:
         """Whether its lanes fill vectors of 512 bits."""
-        return self.size2 % 16 == 0
+        return self.size2 * self.members >= VECTOR
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -102,7 +105,10 @@ def choose_tiling(
     side = side // 2 if symmetric else side
     # Diagonals made together are vector lanes as well, so that fewer second images suffice.
     side2 = side if symmetric or need.members == 1 else max(side // (2 * need.members), 8)
-    size1, size2 = min(count1, side), min(count2, side2)
+    fill = filled if need.positions > 1 else lambda count: count
+    size1, size2 = min(count1, side), min(fill(count2), side2)
+    if symmetric:
+        size1 = size2
     if not symmetric and count2 > side:
         size1 = min(count1, 4 * side)  # what belongs to second images serves more first ones
     while need.bytes(size1, size2) > resources.budget and size1 * size2 > 1:
@@ -114,9 +120,11 @@ def choose_tiling(
         size1, size2, shares = _shared_evenly(
             count1, count2, size1, size2, symmetric, resources.workers, shares
         )
-    # As equal as can be, and whole blocks.
+    # As equal as can be, of full vectors, and whole blocks.
     size1 = -(-count1 // -(-count1 // size1))
-    size2 = -(-count2 // -(-count2 // size2))
+    size2 = min(fill(-(-count2 // -(-count2 // size2))), size2)
+    if symmetric:
+        size1 = size2
     blocks = -(-size1 // max(most // (need.positions * size2), 1))
     block = -(-size1 // blocks)
     if symmetric:
@@ -133,6 +141,8 @@ def _shared_evenly(
 
     def sizes(grid1: int) -> tuple[int, int]:
         size = -(-count1 // grid1)
+        if symmetric:
+            size = min(filled(size), size2)
         return size, size if symmetric else size2
 
     def duration(choice: tuple[int, int]) -> float:

@@ -7,7 +7,7 @@ import pytest
 
 from ntkjax import stax
 from ntkjax._kernel.network import network_plan
-from ntkjax._kernel.operations.mixing import Reperiod, WindowPool
+from ntkjax._kernel.operations.mixing import GlobalPool, Reperiod, WindowPool
 from ntkjax._kernel.plan import Request
 from ntkjax.stax import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Relu, serial
 
@@ -108,15 +108,26 @@ def test_tangents_begin_with_the_first_nonlinearity():
 def test_pools_take_rows_in_pairs():
     def groups(pool):
         plan = plan_of(serial(conv(), Relu(), pool, conv(), Relu(), GlobalAvgPool()), IMAGES)
-        return {
-            node.operation.groups(plan.given_rows(i, held.cross), held.cross)
-            for i, (node, held) in enumerate(zip(plan.nodes, plan.held, strict=True))
-            if isinstance(node.operation, WindowPool)
-        }
+        return groups_of(plan, WindowPool, 32)
 
     assert groups(AvgPool((2, 2), (2, 2))) == {(2, 2)}
     assert groups(AvgPool((3, 2), (1, 2))) == {(1, 2)}
     assert groups(AvgPool((3, 3), (3, 3))) == {(1, 1)}
+
+
+def groups_of(plan, kind, images):
+    """How many rows operations of a kind take together, of so many second images."""
+    return {
+        node.operation.groups(plan.given_rows(i, held.cross), held.cross, images)
+        for i, (node, held) in enumerate(zip(plan.nodes, plan.held, strict=True))
+        if isinstance(node.operation, kind)
+    }
+
+
+@pytest.mark.parametrize(("images", "members"), [(1, 6), (2, 6), (4, 3), (8, 2), (16, 1), (24, 1)])
+def test_global_pools_take_as_many_rows_as_fill_vectors(images, members):
+    plan = plan_of(serial(conv(), Relu(), GlobalAvgPool()), (2, 5, 6, 3))
+    assert groups_of(plan, GlobalPool, images) == {(1, members)}
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,11 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from ntkjax._kernel.boundary import materialized
 from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along, entry
+from ntkjax._kernel.lanes import diagonals_to_fill, member_of
 from ntkjax._kernel.operation import MixingOperation, operation, static
 from ntkjax._kernel.operations.windowed import Windowed
 from ntkjax._kernel.signal import Signal
@@ -97,7 +98,7 @@ class BandedMap(Windowed, MixingOperation):
             for axis in range(given.ndim)
         )  # fmt: skip
 
-    def groups(self, rows: Diagonals, here: Diagonals) -> tuple[int, ...]:
+    def groups(self, rows: Diagonals, here: Diagonals, images: int) -> tuple[int, ...]:
         return tuple(self._group(axis, len(held), here) for axis, held in enumerate(rows.rows))
 
     def _group(self, axis: int, count: int, here: Diagonals) -> int:
@@ -167,7 +168,9 @@ class BandedMap(Windowed, MixingOperation):
             (*(held_at[axis][k] for axis, k in enumerate(part)), *(0,) * below.ndim, *lanes)
             for part in parts
         ]
-        shape = (*(1,) * below.ndim, *here.periods, *rows.shape[below.ndim + several :])
+        members = math.prod(band.members for band in bands)
+        of_lanes = *rows.shape[below.ndim : -1], rows.shape[-1] // members
+        shape = (*(1,) * below.ndim, *here.periods, *of_lanes)
 
         def mixed(operands: Any) -> list[Array]:
             rows, weights = operands
@@ -193,8 +196,7 @@ class BandedMap(Windowed, MixingOperation):
     ) -> Array:
         """Weighted sum over members and taps, axis by axis, for one place in each band."""
         if axis == below.ndim:
-            several = any(band.members > 1 for band in bands)
-            return lax.index_in_dim(rows, member, axis, keepdims=False) if several else rows
+            return member_of(rows, member, math.prod(band.members for band in bands))
         window, band, k = self.windows[axis], bands[axis], part[axis]
         total: Any = None
         for m, tap in band.terms[k]:
@@ -296,6 +298,13 @@ class GlobalPool(MixingOperation):
     def demand(self, wanted: Diagonals, given: Diagonals) -> Rows:
         return given.all().rows
 
+    def groups(self, rows: Diagonals, here: Diagonals, images: int) -> tuple[int, ...]:
+        """As many along the last axis as fill the vectors where images are few."""
+        members = [1] * rows.ndim
+        for held in rows.rows[-1:]:
+            members[-1] = largest_divisor(len(held), diagonals_to_fill(images))
+        return tuple(members)
+
     def _divisor(self, below: Diagonals) -> int:
         return int(np.prod(below.sizes)) if self.mean else 1
 
@@ -320,19 +329,29 @@ class GlobalPool(MixingOperation):
         below: Diagonals,
         here: Diagonals,
     ) -> Array:
-        for axis, (size, period) in enumerate(zip(below.sizes, below.periods, strict=True)):
-            if size < period:
-                live = np.stack([below.live(axis, d) for d in range(period)])
-                mask = entry(live.astype(rows.dtype), shift[axis])
-                rows = rows * along(mask, rows.ndim, axis)
-        count = self._parts(below)
-        if count > 1:
-            length = rows.shape[0] // count
-            parts = (lax.slice_in_dim(rows, k * length, (k + 1) * length) for k in range(count))
-            rows = functools.reduce(operator.add, parts)
+        members = rows.shape[-1] // total.shape[-1]
+        on_each = [jnp.atleast_1d(jnp.asarray(d)) for d in shift]
+        parts = [
+            part
+            for m in range(members)
+            for part in self._in_parts(
+                member_of(rows, m, members), tuple(d[m] for d in on_each), below
+            )
+        ]
+        rows = functools.reduce(operator.add, parts)
         if rows.shape == total.shape:
             return total + rows
         return added_at(total, rows, (*(0,) * below.ndim, *lanes))
+
+    def _in_parts(self, row: Array, shift: Shift, below: Diagonals) -> list[Array]:
+        """The pairs of positions on one diagonal, cut along the first axis."""
+        for axis, (size, period) in enumerate(zip(below.sizes, below.periods, strict=True)):
+            if size < period:
+                live = np.stack([below.live(axis, d) for d in range(period)])
+                mask = entry(live.astype(row.dtype), shift[axis])
+                row = row * along(mask, row.ndim, axis)
+        count = self._parts(below)
+        return jnp.split(row, count) if count > 1 else [row]
 
     def finish(self, total: Array, below: Diagonals) -> Array:
         # Positions last of all: XLA is slow to sum over them, and here it does so once.

@@ -178,8 +178,8 @@ class TapMasks:
 
     Attributes:
       weights: for each axis and side, where a tap is inside the image of the side, both images, and
-        that of the side alone: (which, tap, period), and the diagonal where there are several; None
-        where it always is.
+        that of the side alone: (which, tap, period), and lanes where there are several diagonals;
+        None where it always is.
       everywhere: for each axis and tap, whether it always is.
       leave: whether some tap is inside on one side alone.
     """
@@ -212,12 +212,10 @@ class TapMasks:
 
 
 def _along(mask: Any, ndim: int, axis: int, positions: int) -> Any:
-    """A mask along one of the axes of positions, and of the diagonals made together behind them."""
-    shape = [1] * ndim
-    shape[axis] = mask.shape[0]
-    if mask.ndim > 1:
-        shape[positions] = mask.shape[1]
-    return mask.reshape(shape)
+    """A mask along one of the axes of positions, and of several diagonals along the lanes."""
+    along_positions = (mask.shape[0] if k == axis else 1 for k in range(positions))
+    lanes = (*(1,) * (ndim - positions - 1), *(mask.shape[1:] or (1,)))
+    return mask.reshape(*along_positions, *lanes)
 
 
 #: In the order of `TapMasks.weights`, what a tap can count for, as factors of w, w' and w w', for
