@@ -15,25 +15,15 @@ obtuse angle, with its own delta and gap,
     E f'(u) f'(v)    = a b + (b - a)^2 / (2 pi) t.
 """
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._activations.polynomials import Angle
+from ntkjax._activations.angle import Angle, Deviation
 from ntkjax._kernel.operation import operation, static
 from ntkjax._kernel.operations.pointwise import DualPair
-from ntkjax._kernel.roots import safe_sqrt
 
 Scalar = float | Array
-
-
-class _Point(NamedTuple):
-    """Standard deviation, and half its inverse root of it, so that a pair needs no division."""
-
-    std: Array
-    inverse: Array
 
 
 @operation
@@ -51,27 +41,24 @@ class Rectifier:
         """(a^2 + b^2) / 2 v."""
         return self._mean_square() * var
 
-    def point(self, var: Array) -> _Point:
-        """Standard deviation and its inverse (zero for a point of no variance)."""
-        std = safe_sqrt(var)
-        positive = std > 0
-        return _Point(std, jnp.where(positive, 1 / jnp.where(positive, std, 1.0), 0.0))
+    def point(self, var: Array) -> Deviation:
+        """Standard deviation and its inverse."""
+        return Deviation.of(var)
 
     def pair(
-        self, first: _Point, second: _Point, distance: Array, *, acute: bool = False
+        self, first: Deviation, second: Deviation, distance: Array, *, acute: bool = False
     ) -> DualPair:
         """The expectations of a pair; a point of no variance counts as orthogonal."""
         a, b = self.negative_slope, self.positive_slope
         product = first.std * second.std
         across = jnp.square(first.std - second.std)
-        scale = first.inverse * second.inverse
-        delta = jnp.clip(0.5 * (distance - across) * scale, 0.0, 2.0)
-        angle = Angle.of(jnp.where(scale > 0, delta, 1.0), acute=acute)
+        angle = Angle.of(first, second, distance, acute=acute)
         kink, turn = (b - a) ** 2 / np.pi, (b - a) ** 2 / (2 * np.pi) * angle.theta
         # The distance again, of the angle: what made the angle need not be made twice.
-        along = angle.choose((a + b) ** 2 - 2 * a * b * angle.delta, (a**2 + b**2) * angle.delta)
+        opposed = (a + b) ** 2 * product - 2 * a * b * angle.rest
+        along = angle.choose(opposed, (a**2 + b**2) * angle.rest)
         return DualPair(
-            distance=self._mean_square() * across + product * (along - kink * angle.gap),
+            distance=self._mean_square() * across + along - kink * angle.gap,
             slope=angle.choose(a * b + turn, self._mean_square() - turn),
-            covariance=product * angle.choose(angle.delta - 1, 1 - angle.delta),
+            covariance=angle.choose(angle.rest - product, product - angle.rest),
         )

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkjax._activations.polynomials import Angle, arctan_deficit
+from ntkjax._activations.angle import Angle, Deviation
+from ntkjax._activations.polynomials import arctan_deficit
 from ntkjax._kernel.roots import safe_sqrt
 
 # Relative errors, in units of the rounding error of the dtype.
@@ -32,11 +33,12 @@ def exact_gap(delta):
 def test_angle_and_gap(dtype):
     deltas = DELTAS.astype(dtype)
     extended = deltas.astype(np.longdouble)
-    angle = Angle.of(jnp.asarray(deltas))
+    one = Deviation(*[jnp.ones_like(deltas)] * 2)
+    angle = Angle.of(one, one, 2 * jnp.asarray(deltas))
     np.testing.assert_array_equal(angle.is_obtuse, deltas > 1)
     acute = np.minimum(extended, 2 - extended)
-    assert np.all(np.abs(np.asarray(angle.delta) - acute) <= 4 * np.finfo(dtype).eps * acute)
-    for actual, exact in zip(angle[2:], [exact_angle, exact_gap], strict=True):
+    assert np.all(np.abs(np.asarray(angle.rest) - acute) <= 4 * np.finfo(dtype).eps * acute)
+    for actual, exact in zip((angle.theta, angle.gap), [exact_angle, exact_gap], strict=True):
         assert actual.dtype == dtype
         wanted = exact(acute)
         normal = wanted > np.finfo(dtype).tiny
