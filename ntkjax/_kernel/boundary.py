@@ -5,7 +5,7 @@ before it does so: nine taps of a convolution would make the layer below nine ti
 across a call that it is told not to inline, whose results are stored.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -20,10 +20,17 @@ def materialized(fn: Callable[[Any], Any], operands: Any) -> Any:
     return _called(jax.checkpoint(fn), operands)
 
 
-def linear_materialized(fn: Callable[[Array, Any], Array], x: Array, weights: Any) -> Array:
+def linear_materialized(
+    fn: Callable[[Array, Any], Array],
+    x: Array,
+    weights: Any,
+    steps: Sequence[Callable[[Array, Any], Array]],
+) -> Array:
     """`fn(x, weights)`, linear in x, with constant weights, whose cotangents are stored.
 
-    Backwards, the cotangent is what the taps of a convolution would make anew.
+    Backwards, the cotangent is what the taps of a convolution would make anew. There, `fn` is made
+    in `steps`, each of which is stored: XLA asks for every number of a padded array whether it is
+    in the padding, and of paddings within paddings for each of all.
     """
     wrapped = jax.custom_jvp(lambda x, weights: fn(x, weights))
 
@@ -33,7 +40,9 @@ def linear_materialized(fn: Callable[[Array, Any], Array], x: Array, weights: An
         out = fn(x, weights)
         if jax.default_backend() != "cpu":
             return out, fn(lax.optimization_barrier(dx), weights)
-        return out, _called(lambda dx: fn(dx, weights), dx)
+        for step in steps:
+            dx = _called(lambda dx, step=step: step(dx, weights), dx)
+        return out, dx
 
     return wrapped(x, weights)
 

@@ -150,7 +150,11 @@ def _over_all_taps(array: Array, masks: Masks, axes: Axes) -> Array:
         later = lambda entries: over_taps(entries, masks, axis + 1)  # noqa: E731
         return _over_taps(array, axes, axis, masks[axis], later)
 
-    return linear_materialized(over_taps, array, masks)
+    steps = [
+        lambda array, masks, axis=axis: _over_taps(array, axes, axis, masks[axis])
+        for axis in range(len(axes))
+    ]
+    return linear_materialized(over_taps, array, masks, steps)
 
 
 def _over_taps(
