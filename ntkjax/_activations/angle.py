@@ -113,7 +113,7 @@ def _angle_jvp(acute: bool, primals: Any, tangents: Any) -> Any:
     cosine_half = jnp.sqrt(2 - delta)
     sine = jnp.abs(root) * cosine_half
     d_product = r2 * d1 + r1 * d2
-    d_rest = (r2 - sign * r1) * d1 + (r1 - sign * r2) * d2 + (0.5 * sign) * d_distance
+    d_rest = sign * (0.5 * d_distance - (r1 - sign * r2) * (d1 - sign * d2))
     change = d_rest - delta * d_product
     # Equal points: zero for the infinite slope of the angle.
     per_sine = jnp.where(sine == 0, 0.0, scale / jnp.where(sine == 0, 1.0, sine))

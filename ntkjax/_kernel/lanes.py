@@ -85,9 +85,10 @@ class Lanes:
 
         unique = {id(of_node): of_node for of_node in masks.values()}
         # Joined only when stored: within a loop, XLA would divide to find each number's place.
-        stored = materialized(repeat, unique)
+        place = {key: k for k, key in enumerate(unique)}
+        stored = materialized(repeat, list(unique.values()))
         joined = jax.tree.map(lambda a: a.reshape(*a.shape[:-2], -1), stored)
-        return {i: joined[id(of_node)] for i, of_node in masks.items()}
+        return {i: joined[place[id(of_node)]] for i, of_node in masks.items()}
 
     def spread(self, maps: Any, side: Side) -> Any:
         """What the images of one side contribute, as pairs see it."""

@@ -121,10 +121,9 @@ def choose_tiling(
             count1, count2, size1, size2, symmetric, resources.workers, shares
         )
     # As equal as can be, of full vectors, and whole blocks.
-    size1 = -(-count1 // -(-count1 // size1))
-    size2 = min(fill(-(-count2 // -(-count2 // size2))), size2)
-    if symmetric:
-        size1 = size2
+    if not symmetric or need.positions == 1:
+        size1 = -(-count1 // -(-count1 // size1))
+        size2 = min(fill(-(-count2 // -(-count2 // size2))), size2)
     blocks = -(-size1 // max(most // (need.positions * size2), 1))
     block = -(-size1 // blocks)
     if symmetric:
@@ -141,8 +140,6 @@ def _shared_evenly(
 
     def sizes(grid1: int) -> tuple[int, int]:
         size = -(-count1 // grid1)
-        if symmetric:
-            size = min(filled(size), size2)
         return size, size if symmetric else size2
 
     def duration(choice: tuple[int, int]) -> float:
@@ -155,7 +152,13 @@ def _shared_evenly(
     fewest = -(-count1 // size1)
     grids = range(fewest, min(count1, fewest + 4 * workers) + 1)
     shares, grid1 = min(itertools.product(sorted({1, shares}), grids), key=duration)
-    return *sizes(grid1), shares
+    size, _ = sizes(grid1)
+    if not symmetric:
+        return size, size2, shares
+    # Filled only now: tiles of one image would seem to save what fills larger ones.
+    full = min(filled(size), size2)
+    size = full if -(-count1 // full) == grid1 else size
+    return size, size, shares
 
 
 def largest_divisor(size: int, most: int) -> int:
