@@ -33,7 +33,9 @@ def filled(images: int) -> int:
 
 
 def diagonals_to_fill(images: int) -> int:
-    """On how many diagonals so many images fill vectors."""
+    """On how many diagonals so many images fill vectors; many images fill them on one."""
+    if images >= 2 * VECTOR:
+        return 1
     return next(m for m in range(1, VECTOR + 1) if m * images >= VECTOR and m * images % _HALF == 0)
 
 

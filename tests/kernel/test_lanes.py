@@ -84,5 +84,5 @@ def test_lanes_fill_vectors(images):
     assert images <= held <= max(2 * images - 1, images + 3)
     lanes = held * diagonals_to_fill(held)
     assert lanes >= 16
-    assert lanes % 8 == 0
+    assert lanes % 8 == 0 or held >= 32
     assert filled(held) == held
