@@ -60,8 +60,8 @@ class Angle(NamedTuple):
         cls, first: Deviation, second: Deviation, distance: Array, *, acute: bool = False
     ) -> "Angle":
         """Of two points (right where one has no variance), which may be known not to be obtuse."""
-        root, *rest = _angle(acute, first, second, distance)
-        return cls(None if acute else jnp.signbit(root), *rest)
+        root, theta, rest, gap = _angle(acute, first, second, distance)
+        return cls(None if acute else jnp.signbit(root), theta, rest, gap)
 
     def choose(self, obtuse: Any, acute: Any) -> Any:
         """One of two expressions, by the kind of angle."""

@@ -106,6 +106,8 @@ def contributions(
 ) -> Contributions:
     """What the images of one side contribute on some diagonals, of maps that are laid out.
 
+    `masks` are as the images of that side see them.
+
     All is stored, or XLA would make it anew for every pair; what is seen before what is made of it,
     or it would look for the diagonal anew for every tap.
     """
@@ -132,7 +134,6 @@ def contributions(
     moves = any(side.moves(d) for row in segment.rows.values() for d in row.shift)
     given = materialized(seen, given) if moves else seen(given)
     masked = {i: maps for i, maps in given.images.items() if masks.get(i) is not None}
-    masks = lanes.of_masks({i: masks[i] for i in masked}, side)
     made = materialized(images, (masked, masks)) if masked else {}
     alike = jax.tree.map(lambda a: lanes.apart(a, side, 1), given)
     made = jax.tree.map(lambda a: lanes.apart(a, side, lanes.members), made)

@@ -192,7 +192,7 @@ class MixingOperation(Operation):
     def groups(self, rows: Diagonals, here: Diagonals, images: int) -> tuple[int, ...]:
         """How many neighbouring input rows along each axis to make together and hand to `add`.
 
-        `images` is the number of second images that are paired.
+        `images` is the number of images along the last lanes of their pairs.
         """
         del here, images
         return (1,) * rows.ndim

@@ -115,10 +115,14 @@ class _Diagonal:
         self, segment: Segment, everywhere: tuple[Contributions, Contributions]
     ) -> tuple[Any, Any, Any]:
         """What does not depend on pairs: of second images and the diagonal, of first, of pairs."""
-        masks = segment.masks()
-        first, second = (contributions(segment, side, masks, self.end) for side in everywhere)
+        on_diagonals = segment.masks()
+        masks = [self.lanes.of_masks(on_diagonals, side) for side in (FIRST, SECOND)]
+        first, second = (
+            contributions(segment, of_side, seen, self.end)
+            for of_side, seen in zip(everywhere, masks, strict=True)
+        )
         pairs = loaded(segment, self.stores), self.pairing.same
-        return (self.lanes.of_masks(masks, SECOND), second), first, pairs
+        return (masks[1], second), first, pairs
 
     def of_pairs(self, segment: Segment, fixed: Any, of_first: Any, of_pairs: Any) -> Pairs:
         """The pairs on the diagonal, of a block of first images."""

@@ -109,7 +109,7 @@ def choose_tiling(
     size1, size2 = min(count1, side), min(fill(count2), side2)
     if symmetric:
         size1 = size2
-    if not symmetric and count2 > side:
+    elif count2 > side:
         size1 = min(count1, 4 * side)  # what belongs to second images serves more first ones
     while need.bytes(size1, size2) > resources.budget and size1 * size2 > 1:
         if size1 >= size2 or symmetric:

@@ -149,8 +149,8 @@ class BandedMap(Windowed, MixingOperation):
         here: Diagonals,
     ) -> Array:
         bands = [self.band(axis, below, here) for axis in range(below.ndim)]
-        several = any(band.members > 1 for band in bands)
-        first = [jnp.asarray(d)[0] if several else d for d in shift]
+        members = math.prod(band.members for band in bands)
+        first = [jnp.asarray(d)[0] if members > 1 else d for d in shift]
         # Stored, so that XLA compiles one program that reads, or writes, at any place.
         held_at = materialized(
             lambda first: [
@@ -168,7 +168,6 @@ class BandedMap(Windowed, MixingOperation):
             (*(held_at[axis][k] for axis, k in enumerate(part)), *(0,) * below.ndim, *lanes)
             for part in parts
         ]
-        members = math.prod(band.members for band in bands)
         of_lanes = *rows.shape[below.ndim : -1], rows.shape[-1] // members
         shape = (*(1,) * below.ndim, *here.periods, *of_lanes)
 

@@ -28,7 +28,7 @@ from ntkjax._kernel.signal import Signal
 from ntkjax._kernel.state import FIRST, Pairs, Row, Side, ringed
 from ntkjax._kernel.window import Window, infer_windows
 
-#: For each axis, by tap, which outputs it counts for: a mask along the axis (and the diagonals), or
+#: For each axis, by tap, which outputs it counts for: a mask along the axis (and the lanes), or
 #: None for all. A tap that is not there counts for none.
 Masks = Sequence[Mapping[int, Any]]
 #: For each axis: its window, the size of the input, the period of the output.
