@@ -8,8 +8,8 @@ from ntkjax._finite import (
     empirical_ntk_fn,
 )
 from ntkjax._inference.kernel_regression import ntk_predict
+from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.config import config
-from ntkjax._kernel.kernel import Kernel
 from ntkjax._paper import compute_cntk, compute_ntk_relu
 
 __all__ = [

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._activations.polynomials import angle_and_gap
-from ntkjax._kernel.roots import safe_sqrt
+from ntkjax._kernel.algebra.roots import safe_sqrt
 
 #: The power of two of obtuse angles, and a root that counts as zero: their product is above 1.
 _LARGE, _LEAST = 2.0**50, 2.0**-45

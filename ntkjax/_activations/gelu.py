@@ -25,7 +25,7 @@ import numpy as np
 from jax import Array
 
 from ntkjax._activations.arcsines import Arc, ArcPair
-from ntkjax._kernel.operation import operation
+from ntkjax._kernel.algebra.operation import operation
 from ntkjax._kernel.operations.pointwise import DualPair
 
 

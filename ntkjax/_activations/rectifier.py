@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 
 from ntkjax._activations.angle import Angle, Deviation
-from ntkjax._kernel.operation import operation, static
+from ntkjax._kernel.algebra.operation import operation, static
 from ntkjax._kernel.operations.pointwise import DualPair
 
 Scalar = float | Array

@@ -8,30 +8,10 @@ from typing import Any
 
 import jax
 
+from ntkjax._kernel.plan.resources import Resources, cores
+
 #: The part of the device's memory that kernels may take by default.
 _DEFAULT_PART = 1 / 8
-
-
-@dataclasses.dataclass(frozen=True)
-class Resources:
-    """What a computation may take.
-
-    Attributes:
-      budget: bytes for one tile.
-      devices: which share the tiles.
-      workers: how many tiles are made at a time: by each of several devices one, or by each core of
-        a single CPU.
-      cores: of the CPU, how many share each operation.
-    """
-
-    budget: int
-    devices: tuple[Any, ...]
-    workers: int
-    cores: int
-
-    def alone(self) -> "Resources":
-        """These, for one tile at a time, on one device."""
-        return Resources(self.budget, self.devices[:1], 1, cores())
 
 
 @dataclasses.dataclass
@@ -125,11 +105,6 @@ class Config:
         if others or device.platform != "cpu":
             return Resources(budget, devices, len(devices), max(cores() // len(devices), 1))
         return Resources(max(budget // cores(), 1), devices, cores(), 1)
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 config = Config()

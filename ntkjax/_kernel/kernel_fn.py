@@ -8,15 +8,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ntkjax._kernel.algebra.graph import Part, Value, map_value
+from ntkjax._kernel.algebra.kernel import Kernel
+from ntkjax._kernel.algebra.operation import LayerError
+from ntkjax._kernel.arguments import as_floats
 from ntkjax._kernel.config import config
-from ntkjax._kernel.execute import carried_out
-from ntkjax._kernel.forecast import Forecast, forecast
-from ntkjax._kernel.graph import Part, Value, map_value
-from ntkjax._kernel.inputs import as_floats
-from ntkjax._kernel.kernel import Kernel
-from ntkjax._kernel.network import is_symmetric, network_plan
-from ntkjax._kernel.operation import LayerError
-from ntkjax._kernel.plan import Request
+from ntkjax._kernel.engine.execute import carried_out
+from ntkjax._kernel.plan.forecast import Forecast, forecast
+from ntkjax._kernel.plan.network import is_symmetric, network_plan
+from ntkjax._kernel.plan.plan import Request
 
 #: Fields of a kernel that `get` may name.
 FIELDS = tuple(field.name for field in dataclasses.fields(Kernel))
@@ -71,7 +71,7 @@ class KernelFn:
         request = _request(names, diagonal_spatial)
         inputs, structure = _inputs(x1, x2)
         try:
-            kernels = carried_out(self.part, inputs, structure, request)
+            kernels = carried_out(self.part, inputs, structure, request, config.resources())
         except LayerError as error:
             # The engine's own frames would bury the message.
             raise LayerError(str(error)) from None

@@ -6,7 +6,7 @@ from typing import Any
 
 from jax import Array
 
-from ntkjax._kernel.graph import Copies, Join
+from ntkjax._kernel.algebra.graph import Copies, Join
 from ntkjax._kernel.operations.combine import Sum
 from ntkjax._layers.finite import one_array, one_shape
 from ntkjax._layers.layer import Layer, Shape, check_count, make_layer

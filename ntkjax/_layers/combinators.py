@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from jax import Array
 
-from ntkjax._kernel.graph import Parallel, Serial
+from ntkjax._kernel.algebra.graph import Parallel, Serial
 from ntkjax._kernel.kernel_fn import KernelFn
 from ntkjax._layers.layer import Layer, check_count, label_of, part_of
 

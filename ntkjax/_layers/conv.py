@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from ntkjax._kernel.algebra.window import PADDINGS, Window
 from ntkjax._kernel.operations.taps import TapSum
-from ntkjax._kernel.window import PADDINGS, Window
 from ntkjax._layers.finite import check_channels, check_fits, one_array, one_shape
 from ntkjax._layers.layer import (
     Layer,

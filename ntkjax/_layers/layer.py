@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax import Array
 
-from ntkjax._kernel.graph import Named, Part
+from ntkjax._kernel.algebra.graph import Named, Part
 from ntkjax._kernel.kernel_fn import KernelFn
 from ntkjax._kernel.operations.custom import Custom
 

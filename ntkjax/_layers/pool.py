@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from ntkjax._kernel.algebra.window import PADDINGS, Window
 from ntkjax._kernel.operations.mixing import GlobalPool, WindowPool
-from ntkjax._kernel.window import PADDINGS, Window
 from ntkjax._layers.conv import pad_images
 from ntkjax._layers.finite import axis_of, check_fits, one_array, one_shape
 from ntkjax._layers.layer import Layer, Shape, check_choice, check_counts, make_layer

@@ -7,7 +7,7 @@ import pytest
 
 from ntkjax._activations.angle import Angle, Deviation
 from ntkjax._activations.polynomials import arctan_deficit
-from ntkjax._kernel.roots import safe_sqrt
+from ntkjax._kernel.algebra.roots import safe_sqrt
 
 # Relative errors, in units of the rounding error of the dtype.
 DTYPES = {np.dtype(np.float32): 8, np.dtype(np.float64): 24}

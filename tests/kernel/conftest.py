@@ -2,12 +2,15 @@
 
 import pytest
 
-from ntkjax._kernel import config, execute, forecast
+from ntkjax._kernel import config
+from ntkjax._kernel.engine import execute
+from ntkjax._kernel.plan import forecast, resources
 
 
 @pytest.fixture
 def three_cores(monkeypatch):
     """A CPU of three cores, which share whatever work there is."""
+    monkeypatch.setattr(resources, "cores", lambda: 3)
     monkeypatch.setattr(config, "cores", lambda: 3)
     monkeypatch.setattr(forecast, "_WORTH_SHARING", 0)
     execute._tiling.cache_clear()

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkjax._kernel.boundary import linear_materialized, materialized
+from ntkjax._kernel.algebra.boundary import linear_materialized, materialized
 
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="XLA on CPU alone")
 

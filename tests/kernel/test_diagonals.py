@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkjax._kernel.diagonals import Diagonals, from_matrix, live_rows, to_matrix
+from ntkjax._kernel.algebra.diagonals import Diagonals, from_matrix, live_rows, to_matrix
 
 
 def geometry(sizes, periods):

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkjax._kernel.lanes import Lanes, diagonals_to_fill, filled, member_of
-from ntkjax._kernel.state import FIRST, SECOND
+from ntkjax._kernel.algebra.lanes import Lanes, diagonals_to_fill, filled, member_of
+from ntkjax._kernel.algebra.state import FIRST, SECOND
 
 FIRSTS, SECONDS, DIAGONALS = 3, 2, 4
 PAIRS = Lanes((FIRSTS, SECONDS), DIAGONALS)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ntkjax import stax
-from ntkjax._kernel.network import network_plan
 from ntkjax._kernel.operations.mixing import GlobalPool, Reperiod, WindowPool
-from ntkjax._kernel.plan import Request
+from ntkjax._kernel.plan.network import network_plan
+from ntkjax._kernel.plan.plan import Request
 from ntkjax.stax import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Relu, serial
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ntkjax
-from ntkjax._kernel import execute
+from ntkjax._kernel.engine import execute
 from ntkjax.stax import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Relu, serial
 
 
@@ -74,7 +74,7 @@ import jax
 jax.config.update("jax_enable_x64", True)
 import numpy as np
 import ntkjax
-from ntkjax._kernel import execute
+from ntkjax._kernel.engine import execute
 from ntkjax.stax import *
 assert len(jax.devices()) == 2
 x = np.random.default_rng(0).normal(size=(70, 4, 4, 2))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from ntkjax import stax
-from ntkjax._kernel import runs, segment
-from ntkjax._kernel.runs import Run
+from ntkjax._kernel.plan import runs, segment
+from ntkjax._kernel.plan.runs import Run
 from tests.helpers import fast_jit
 
 PADDINGS = ("SAME", "VALID", "CIRCULAR")

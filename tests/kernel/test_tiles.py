@@ -7,8 +7,8 @@ import pytest
 
 import ntkjax
 from ntkjax import stax
-from ntkjax._kernel import tiles
-from ntkjax._kernel.config import Resources
+from ntkjax._kernel.plan import tiling as tiles
+from ntkjax._kernel.plan.resources import Resources
 
 
 def conv(padding="SAME", strides=(1, 1)):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from ntkjax._kernel.window import Window
+from ntkjax._kernel.algebra.window import Window
 from tests.helpers import window_axis
 
 WINDOWS = [

@@ -17,9 +17,9 @@ from typing import Any
 
 from jax import Array
 
-from ntkjax._kernel.operation import RowOperation, Step, operation, static
-from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs, added, covariance
+from ntkjax._kernel.algebra.operation import RowOperation, Step, operation, static
+from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.algebra.state import Pairs, added, covariance
 
 Scalar = float | Array
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from jax import Array
 
-from ntkjax._kernel.operation import LayerError, RowOperation, Step, operation
-from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs
+from ntkjax._kernel.algebra.operation import LayerError, RowOperation, Step, operation
+from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.algebra.state import Pairs
 
 
 @operation

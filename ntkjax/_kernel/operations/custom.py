@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._kernel.diagonals import Diagonals, Rows, from_matrix, shifted
-from ntkjax._kernel.kernel import Kernel
-from ntkjax._kernel.operation import LayerError, Operation, Step, operation, static
-from ntkjax._kernel.signal import Signal
+from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, from_matrix, shifted
+from ntkjax._kernel.algebra.kernel import Kernel
+from ntkjax._kernel.algebra.operation import LayerError, Operation, Step, operation, static
+from ntkjax._kernel.algebra.signal import Signal
 
 
 @operation

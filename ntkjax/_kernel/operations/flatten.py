@@ -9,10 +9,10 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._kernel.diagonals import Diagonals, Rows, Shift
-from ntkjax._kernel.operation import RowOperation, Step, operation, static
-from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs
+from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift
+from ntkjax._kernel.algebra.operation import RowOperation, Step, operation, static
+from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.algebra.state import Pairs
 
 
 @operation

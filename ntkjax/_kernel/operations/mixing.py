@@ -24,15 +24,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._kernel.boundary import materialized
-from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, along, entry
-from ntkjax._kernel.lanes import diagonals_to_fill, member_of
-from ntkjax._kernel.operation import MixingOperation, operation, static
+from ntkjax._kernel.algebra.boundary import materialized
+from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift, along, entry, largest_divisor
+from ntkjax._kernel.algebra.lanes import diagonals_to_fill, member_of
+from ntkjax._kernel.algebra.operation import MixingOperation, operation, static
+from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.algebra.state import added_at, ringed
+from ntkjax._kernel.algebra.window import Window, infer_windows
 from ntkjax._kernel.operations.windowed import Windowed
-from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import added_at, ringed
-from ntkjax._kernel.tiles import largest_divisor
-from ntkjax._kernel.window import Window, infer_windows
 
 #: A global pool adds up so many parts of a diagonal at most, each of so many positions at least.
 _MOST_PARTS, _LEAST_POSITIONS = 8, 64

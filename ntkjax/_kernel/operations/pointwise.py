@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._kernel.operation import LayerError, RowOperation, Step, operation, static
-from ntkjax._kernel.roots import safe_sqrt
-from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Pairs, added
+from ntkjax._kernel.algebra.operation import LayerError, RowOperation, Step, operation, static
+from ntkjax._kernel.algebra.roots import safe_sqrt
+from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.algebra.state import Pairs, added
 
 
 class Activation(Protocol):

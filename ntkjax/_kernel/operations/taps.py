@@ -20,13 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._kernel.boundary import linear_materialized, materialized
-from ntkjax._kernel.diagonals import Diagonals, Rows, Shift, rings
-from ntkjax._kernel.operation import RowOperation, Step, operation, static
+from ntkjax._kernel.algebra.boundary import linear_materialized, materialized
+from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift, rings
+from ntkjax._kernel.algebra.operation import RowOperation, Step, operation, static
+from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.algebra.state import FIRST, Pairs, Row, Side, ringed
+from ntkjax._kernel.algebra.window import Window, infer_windows
 from ntkjax._kernel.operations.windowed import Windowed
-from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import FIRST, Pairs, Row, Side, ringed
-from ntkjax._kernel.window import Window, infer_windows
 
 #: For each axis, by tap, which outputs it counts for: a mask along the axis (and the lanes), or
 #: None for all. A tap that is not there counts for none.

@@ -2,11 +2,11 @@
 
 from fractions import Fraction
 
-from ntkjax._kernel.diagonals import Diagonals
-from ntkjax._kernel.operation import Operation
-from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import Halo
-from ntkjax._kernel.window import Window
+from ntkjax._kernel.algebra.diagonals import Diagonals
+from ntkjax._kernel.algebra.operation import Operation
+from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.algebra.state import Halo
+from ntkjax._kernel.algebra.window import Window
 
 
 class Windowed(Operation):

@@ -10,9 +10,9 @@ import dataclasses
 import math
 from fractions import Fraction
 
-from ntkjax._kernel.graph import Graph, Node
+from ntkjax._kernel.algebra.graph import Graph, Node
+from ntkjax._kernel.algebra.window import Window
 from ntkjax._kernel.operations.mixing import Reperiod
-from ntkjax._kernel.window import Window
 
 Ratios = tuple[Fraction, ...]
 

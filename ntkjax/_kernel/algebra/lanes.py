@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._kernel.boundary import materialized
-from ntkjax._kernel.state import Side
+from ntkjax._kernel.algebra.boundary import materialized
+from ntkjax._kernel.algebra.state import Side
 
 #: Lanes that fill a vector of 512 bits, of which XLA leaves nothing over to go one by one.
 VECTOR, _HALF = 16, 8

@@ -10,18 +10,18 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ntkjax._kernel.boundary import materialized
-from ntkjax._kernel.contributions import ImageMaps, Maps
-from ntkjax._kernel.diagonals import to_matrix
-from ntkjax._kernel.inputs import by_position
-from ntkjax._kernel.kernel import Kernel
-from ntkjax._kernel.operation import MixingOperation, RowOperation
+from ntkjax._kernel.algebra.boundary import materialized
+from ntkjax._kernel.algebra.diagonals import to_matrix
+from ntkjax._kernel.algebra.kernel import Kernel
+from ntkjax._kernel.algebra.operation import MixingOperation, RowOperation
+from ntkjax._kernel.algebra.state import NO_HALO, Pairs
+from ntkjax._kernel.engine.contributions import ImageMaps, Maps
+from ntkjax._kernel.engine.inputs import by_position
+from ntkjax._kernel.engine.pairs import Stores
+from ntkjax._kernel.engine.rows import Pairing, covariance_rows, mixed_rows
 from ntkjax._kernel.operations.custom import Custom, distances, rows_of_matrix
-from ntkjax._kernel.pairs import Stores
-from ntkjax._kernel.plan import Plan
-from ntkjax._kernel.rows import Pairing, covariance_rows, mixed_rows
-from ntkjax._kernel.runs import Run, find_runs
-from ntkjax._kernel.state import NO_HALO, Pairs
+from ntkjax._kernel.plan.plan import Plan
+from ntkjax._kernel.plan.runs import Run, find_runs
 
 Input = Array | Kernel
 

@@ -3,11 +3,11 @@
 import dataclasses
 import math
 
-from ntkjax._kernel.config import Resources, cores
-from ntkjax._kernel.operation import MixingOperation, RowOperation
-from ntkjax._kernel.plan import Plan
-from ntkjax._kernel.segment import Segment
-from ntkjax._kernel.tiles import SIDE, Need, Tiling, choose_tiling
+from ntkjax._kernel.algebra.operation import MixingOperation, RowOperation
+from ntkjax._kernel.plan.plan import Plan
+from ntkjax._kernel.plan.resources import Resources, cores
+from ntkjax._kernel.plan.segment import Segment
+from ntkjax._kernel.plan.tiling import SIDE, Need, Tiling, choose_tiling
 
 #: Floating-point operations in a second of one CPU core (measured on 21 convolutions with ReLU) and
 #: of an accelerator (a guess: nothing was measured there).

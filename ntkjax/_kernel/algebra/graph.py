@@ -8,8 +8,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from ntkjax._kernel.operation import LayerError, Operation, operation, static
-from ntkjax._kernel.signal import Signal
+from ntkjax._kernel.algebra.operation import LayerError, Operation, operation, static
+from ntkjax._kernel.algebra.signal import Signal
 
 Value = Any  # int | tuple["Value", ...]
 

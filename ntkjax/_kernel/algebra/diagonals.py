@@ -106,6 +106,11 @@ def entry(table: np.ndarray | Array, index: int | Array) -> Any:
     return jnp.asarray(table).at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
+def largest_divisor(size: int, most: int) -> int:
+    """The largest divisor of `size` that is at most `most`."""
+    return max(d for d in range(1, min(size, most) + 1) if size % d == 0)
+
+
 def along(values: np.ndarray | Array, ndim: int, axis: int) -> np.ndarray | Array:
     """Reshape a vector so that it lies along `axis` of an `ndim`-dimensional array."""
     shape = [1] * ndim

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from ntkjax._kernel.graph import Graph, Part, Value, build, map_value
-from ntkjax._kernel.kernel import Kernel
-from ntkjax._kernel.operation import LayerError
-from ntkjax._kernel.plan import Plan, Request, make_plan
-from ntkjax._kernel.signal import Signal
+from ntkjax._kernel.algebra.graph import Graph, Part, Value, build, map_value
+from ntkjax._kernel.algebra.kernel import Kernel
+from ntkjax._kernel.algebra.operation import LayerError
+from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.plan.plan import Plan, Request, make_plan
 
 
 def is_symmetric(item: Any) -> bool:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from jax import Array, lax
 
-from ntkjax._kernel.operation import LayerError
-from ntkjax._kernel.signal import Signal
+from ntkjax._kernel.algebra.operation import LayerError
+from ntkjax._kernel.algebra.signal import Signal
 
 PADDINGS = ("SAME", "VALID", "CIRCULAR")
 

@@ -11,10 +11,10 @@ from typing import Any
 import jax
 from jax import Array
 
-from ntkjax._kernel.boundary import materialized
-from ntkjax._kernel.lanes import Lanes
-from ntkjax._kernel.segment import Segment
-from ntkjax._kernel.state import NO_HALO, Halo, Row, Side
+from ntkjax._kernel.algebra.boundary import materialized
+from ntkjax._kernel.algebra.lanes import Lanes
+from ntkjax._kernel.algebra.state import NO_HALO, Halo, Row, Side
+from ntkjax._kernel.plan.segment import Segment
 
 
 @jax.tree_util.register_dataclass

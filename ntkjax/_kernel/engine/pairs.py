@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ntkjax._kernel.boundary import materialized
-from ntkjax._kernel.contributions import Contributions
-from ntkjax._kernel.diagonals import entry
-from ntkjax._kernel.inputs import mean_over_channels, squared_distance
-from ntkjax._kernel.plan import Plan
-from ntkjax._kernel.runs import Run, in_pieces
-from ntkjax._kernel.segment import Segment
-from ntkjax._kernel.state import NO_HALO, Halo, Pairs, added, covariance, ringed
+from ntkjax._kernel.algebra.boundary import materialized
+from ntkjax._kernel.algebra.diagonals import entry
+from ntkjax._kernel.algebra.state import NO_HALO, Halo, Pairs, added, covariance, ringed
+from ntkjax._kernel.engine.contributions import Contributions
+from ntkjax._kernel.engine.inputs import mean_over_channels, squared_distance
+from ntkjax._kernel.plan.plan import Plan
+from ntkjax._kernel.plan.runs import Run, in_pieces
+from ntkjax._kernel.plan.segment import Segment
 
 Stores = dict[int, Pairs]
 

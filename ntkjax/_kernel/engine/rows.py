@@ -14,16 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ntkjax._kernel.boundary import materialized
-from ntkjax._kernel.contributions import Contributions, Maps, contributions, laid_out
-from ntkjax._kernel.diagonals import Diagonals, Shift
-from ntkjax._kernel.lanes import Lanes
-from ntkjax._kernel.operation import MixingOperation
-from ntkjax._kernel.pairs import Stores, cropped, loaded, pairs_of
-from ntkjax._kernel.plan import Plan
-from ntkjax._kernel.segment import Segment
-from ntkjax._kernel.state import FIRST, NO_HALO, SECOND, Halo, Pairs, added, covariance
-from ntkjax._kernel.tiles import largest_divisor
+from ntkjax._kernel.algebra.boundary import materialized
+from ntkjax._kernel.algebra.diagonals import Diagonals, Shift, largest_divisor
+from ntkjax._kernel.algebra.lanes import Lanes
+from ntkjax._kernel.algebra.operation import MixingOperation
+from ntkjax._kernel.algebra.state import FIRST, NO_HALO, SECOND, Halo, Pairs, added, covariance
+from ntkjax._kernel.engine.contributions import Contributions, Maps, contributions, laid_out
+from ntkjax._kernel.engine.pairs import Stores, cropped, loaded, pairs_of
+from ntkjax._kernel.plan.plan import Plan
+from ntkjax._kernel.plan.segment import Segment
 
 
 @dataclasses.dataclass(frozen=True)

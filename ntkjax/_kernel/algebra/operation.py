@@ -20,9 +20,9 @@ import jax
 import numpy as np
 from jax import Array
 
-from ntkjax._kernel.diagonals import Diagonals, Rows, Shift
-from ntkjax._kernel.signal import Signal
-from ntkjax._kernel.state import NO_HALO, Halo, Pairs, Row, Side
+from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift
+from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.algebra.state import NO_HALO, Halo, Pairs, Row, Side
 
 
 def static(**kwargs: Any) -> Any:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ntkjax._kernel.diagonals import Diagonals, Shift, rings
+from ntkjax._kernel.algebra.diagonals import Diagonals, Shift, rings
 
 #: For each spatial axis, how many entries a row holds before its first and after its last.
 Halo = tuple[tuple[int, int], ...]

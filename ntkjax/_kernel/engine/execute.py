@@ -19,20 +19,22 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ntkjax._kernel.config import Resources, config
-from ntkjax._kernel.evaluate import evaluate, finished, prepared, tile_made, tiles_for
-from ntkjax._kernel.graph import Part, Value, map_value
-from ntkjax._kernel.network import network_plan
-from ntkjax._kernel.plan import Request
-from ntkjax._kernel.tiles import Tiling, with_tile
+from ntkjax._kernel.algebra.graph import Part, Value, map_value
+from ntkjax._kernel.engine.evaluate import evaluate, finished, prepared, tile_made, tiles_for
+from ntkjax._kernel.engine.tiles import with_tile
+from ntkjax._kernel.plan.network import network_plan
+from ntkjax._kernel.plan.plan import Request
+from ntkjax._kernel.plan.resources import Resources
+from ntkjax._kernel.plan.tiling import Tiling
 
 
-def carried_out(part: Part, items: list[Any], structure: Value, request: Request) -> Any:
+def carried_out(
+    part: Part, items: list[Any], structure: Value, request: Request, resources: Resources
+) -> Any:
     """The kernels of all outputs, by all devices or cores.
 
     Where the caller has begun a program of their own, as part of that, on one device.
     """
-    resources = config.resources()
     # Within a program, also what does not depend on its arguments is a part of it.
     arrays = *jax.tree.leaves((part, items)), jnp.zeros(())
     if any(isinstance(a, Tracer) for a in arrays):

@@ -13,8 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ntkjax._kernel.operation import RowOperation
-from ntkjax._kernel.plan import Plan
+from ntkjax._kernel.algebra.operation import RowOperation
+from ntkjax._kernel.plan.plan import Plan
 
 #: Fewer operations are no run: one by one they take longer to compile, and a fifth less to run,
 #: because a loop copies what it carries.

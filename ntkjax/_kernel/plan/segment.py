@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ntkjax._kernel.diagonals import Shift
-from ntkjax._kernel.operation import RowOperation
-from ntkjax._kernel.plan import Plan
-from ntkjax._kernel.runs import Run, find_runs
-from ntkjax._kernel.state import NO_HALO, Halo, Row
+from ntkjax._kernel.algebra.diagonals import Shift
+from ntkjax._kernel.algebra.operation import RowOperation
+from ntkjax._kernel.algebra.state import NO_HALO, Halo, Row
+from ntkjax._kernel.plan.plan import Plan
+from ntkjax._kernel.plan.runs import Run, find_runs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

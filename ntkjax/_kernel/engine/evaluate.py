@@ -8,21 +8,22 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ntkjax._kernel.boundary import materialized
-from ntkjax._kernel.config import Resources
-from ntkjax._kernel.contributions import Maps
-from ntkjax._kernel.diagonals import to_matrix
-from ntkjax._kernel.forecast import tiling_of
-from ntkjax._kernel.images import Own, image_maps, own_kernels
-from ntkjax._kernel.kernel import Kernel
-from ntkjax._kernel.lanes import Lanes
-from ntkjax._kernel.operation import MixingOperation
+from ntkjax._kernel.algebra.boundary import materialized
+from ntkjax._kernel.algebra.diagonals import to_matrix
+from ntkjax._kernel.algebra.kernel import Kernel
+from ntkjax._kernel.algebra.lanes import Lanes
+from ntkjax._kernel.algebra.operation import MixingOperation
+from ntkjax._kernel.algebra.state import FIRST, SECOND, Pairs
+from ntkjax._kernel.engine.contributions import Maps
+from ntkjax._kernel.engine.images import Own, image_maps, own_kernels
+from ntkjax._kernel.engine.pairs import Stores
+from ntkjax._kernel.engine.rows import Pairing, covariance_rows, mixed_rows
+from ntkjax._kernel.engine.tiles import cut, of_tile, over_tiles
 from ntkjax._kernel.operations.custom import Custom, distances, rows_of_matrix
-from ntkjax._kernel.pairs import Stores
-from ntkjax._kernel.plan import Plan
-from ntkjax._kernel.rows import Pairing, covariance_rows, mixed_rows
-from ntkjax._kernel.state import FIRST, SECOND, Pairs
-from ntkjax._kernel.tiles import Tiling, cut, of_tile, over_tiles
+from ntkjax._kernel.plan.forecast import tiling_of
+from ntkjax._kernel.plan.plan import Plan
+from ntkjax._kernel.plan.resources import Resources
+from ntkjax._kernel.plan.tiling import Tiling
 
 Input = tuple[Array, Array | None] | Kernel
 

@@ -8,11 +8,11 @@ as covariances.
 import dataclasses
 import functools
 
-from ntkjax._kernel.diagonals import Diagonals
-from ntkjax._kernel.graph import Graph, Node
-from ntkjax._kernel.operation import MixingOperation, RowOperation, Step
-from ntkjax._kernel.periods import assign_periods
-from ntkjax._kernel.state import NO_HALO, Halo
+from ntkjax._kernel.algebra.diagonals import Diagonals
+from ntkjax._kernel.algebra.graph import Graph, Node
+from ntkjax._kernel.algebra.operation import MixingOperation, RowOperation, Step
+from ntkjax._kernel.algebra.state import NO_HALO, Halo
+from ntkjax._kernel.plan.periods import assign_periods
 
 
 @dataclasses.dataclass(frozen=True)

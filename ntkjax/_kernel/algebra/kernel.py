@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jax import Array
 
-from ntkjax._kernel.signal import Shape, Signal
+from ntkjax._kernel.algebra.signal import Shape, Signal
 
 _STATIC = {"static": True}
 

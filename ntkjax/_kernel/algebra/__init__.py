@@ -1,0 +1,1 @@
+"""The words of the kernel recursion: signals, diagonals, windows, pairs, operations, graphs."""

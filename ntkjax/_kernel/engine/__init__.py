@@ -1,0 +1,1 @@
+"""Carries a plan out: inputs, single images, diagonals of pairs, tiles."""

@@ -1,0 +1,1 @@
+"""What is decided before any arithmetic: demand, periods, segments, runs, tiles, forecasts."""
