@@ -127,6 +127,7 @@ def _request(names: tuple[str, ...] | None, diagonal_spatial: bool | None) -> Re
         ntk=names is None or "ntk" in names,
         cov=names is None or bool({"cov1", "cov2"} & set(names)),
         diagonal_spatial=bool(diagonal_spatial),
+        distance=names is None or "distance" in names,
     )
 
 

@@ -8,7 +8,7 @@ from jax import Array
 
 from ntkjax._kernel.algebra.graph import Named, Part
 from ntkjax._kernel.kernel_fn import KernelFn
-from ntkjax._kernel.operations.custom import Custom
+from ntkjax._kernel.operations.kernels import Custom
 
 Shape = tuple[int, ...]
 

@@ -7,7 +7,7 @@ from jax import Array
 
 from ntkjax._kernel.algebra.graph import Graph, Structure, Value, single
 from ntkjax._kernel.algebra.operation import LayerError, operation, static
-from ntkjax._kernel.operations.pointwise import Normalize
+from ntkjax._kernel.operations.normalize import Normalize
 from ntkjax._layers.finite import axis_of, one_array, one_shape
 from ntkjax._layers.layer import Layer, Shape, check_number, make_layer
 

@@ -8,7 +8,8 @@ import numpy as np
 from jax import Array, lax
 
 from ntkjax._kernel.algebra.window import PADDINGS, Window
-from ntkjax._kernel.operations.mixing import GlobalPool, WindowPool
+from ntkjax._kernel.operations.banded import WindowPool
+from ntkjax._kernel.operations.global_pool import GlobalPool
 from ntkjax._layers.conv import pad_images
 from ntkjax._layers.finite import axis_of, check_fits, one_array, one_shape
 from ntkjax._layers.layer import Layer, Shape, check_choice, check_counts, make_layer

@@ -178,3 +178,16 @@ def from_matrix(matrix: Array, diagonals: Diagonals) -> Array:
     array = matrix[(slice(None),) * lanes + tuple(index)] if ndim else matrix
     array = jnp.moveaxis(array, range(lanes), range(array.ndim - lanes, array.ndim))
     return array.reshape(diagonals.count, *diagonals.periods, *array.shape[2 * ndim :])
+
+
+def rows_shape(diagonals: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of all rows that are held."""
+    return (diagonals.count, *diagonals.periods, *lanes)
+
+
+def put(
+    total: Array, row: Array, shift: Shift, lanes: tuple[Any, ...], diagonals: Diagonals
+) -> Array:
+    """All rows with one more in its place; `lanes` is where its images start."""
+    at = (diagonals.row_index(shift), *(0,) * diagonals.ndim, *lanes)
+    return lax.dynamic_update_slice(total, row[None], at, allow_negative_indices=False)

@@ -16,13 +16,12 @@ Value = Any  # int | tuple["Value", ...]
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """One operation in its network; inputs of the network have none, and may be kernels."""
+    """One operation in its network; inputs of the network take no other nodes."""
 
-    operation: Operation | None
+    operation: Operation
     inputs: tuple[int, ...]
     signal: Signal
     place: str
-    is_kernel: bool = False
 
 
 @dataclasses.dataclass
@@ -33,11 +32,11 @@ class Graph:
     #: Inputs whose axes no layer has named yet.
     unnamed: set[int] = dataclasses.field(default_factory=set)
 
-    def add_input(self, signal: Signal, *, is_kernel: bool) -> int:
-        """A new input; unless it is a kernel, the first layer on top of it names its axes."""
+    def add_input(self, operation: Operation, signal: Signal, *, is_named: bool) -> int:
+        """A new input; unless its axes are named, the first layer on top of it names them."""
         index = len(self.nodes)
-        self.nodes.append(Node(None, (), signal, f"input {index}", is_kernel))
-        if not is_kernel:
+        self.nodes.append(Node(operation, (), signal, f"input {index}"))
+        if not is_named:
             self.unnamed.add(index)
         return index
 

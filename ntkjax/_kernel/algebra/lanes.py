@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array
 
 from ntkjax._kernel.algebra.boundary import materialized
-from ntkjax._kernel.algebra.state import Side
+from ntkjax._kernel.algebra.sides import Side
 
 #: Lanes that fill a vector of 512 bits, of which XLA leaves nothing over to go one by one.
 VECTOR, _HALF = 16, 8
@@ -119,11 +119,9 @@ class Lanes:
             chosen = jnp.where(diagonal >= k, array[..., k, :, None], chosen)
         return chosen
 
-    def where(self, pairs: Array, diagonals: Array) -> Array:
-        """Which of some pairs of images are on which of some diagonals."""
-        if not self.several:
-            return pairs & diagonals
-        return jnp.tile(pairs, self.members) & jnp.repeat(diagonals, self.images[-1])
+    def of_same(self, same: Array) -> Array:
+        """Which of some pairs are of one image with itself, on every diagonal."""
+        return jnp.tile(same, self.members) if self.several else same
 
 
 def member_of(rows: Array, member: int, members: int) -> Array:

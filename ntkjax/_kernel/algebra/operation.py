@@ -1,28 +1,39 @@
 """The contract between a layer's kernel and the engine.
 
 Every layer acts on the kernel by one of a few operations. An operation says, without arithmetic,
-what signal comes out (`infer`) and which diagonals of its input it needs for the wanted diagonals
-of its output (`demand`). Operations are pytrees: their numbers (standard deviations, slopes) may be
-traced, and networks which differ in them alone share one compiled program.
+what signal comes out (`infer`), which diagonals of its inputs it needs for the wanted diagonals of
+its output (`demand`), and in which form it takes and gives kernels (`accepts`, `form`). Operations
+are pytrees: their numbers (standard deviations, slopes) may be traced, and networks which differ in
+them alone share one compiled program.
 
-A `RowOperation` makes each output diagonal of one input diagonal. Its arithmetic is split by what
-it depends on, because the engine loops over diagonals and pairs of images: on one image alone
-(`variance`, `maps`), on one image and the diagonal (`image`), on the diagonal alone (`masks`), and
-on a pair (`pair`). A `MixingOperation` makes an output diagonal of many; the engine hands it one
-input diagonal at a time to add to its total.
+There are four kinds. The engine never asks for the kind, only for what follows from it:
+
+- a `RowOperation` makes each output diagonal of one diagonal of each input;
+- a `Collector` makes its diagonals of many: the engine hands it one at a time, to add to a total.
+  A band of weights (a pool) adds each where it belongs; an operation on whole kernels
+  (`WholeOperation`) stores all of them, and then has the kernel of all pairs of positions;
+- an input has no inputs of its own;
+- a `BatchOperation` acts along the batch axis and needs whole batches (see `graph.py`).
+
+The arithmetic is split by what it depends on, because the engine loops over diagonals and pairs of
+images: on one image alone (`of_image`), on the diagonal alone (`masks`), on one image and the
+diagonal (`seen`), and on a pair (`pair`).
 """
 
 import dataclasses
 from fractions import Fraction
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, NamedTuple, TypeVar, dataclass_transform
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift
+from ntkjax._kernel.algebra.form import Form
+from ntkjax._kernel.algebra.image import Ahead, Image
+from ntkjax._kernel.algebra.pairs import Pairs
+from ntkjax._kernel.algebra.sides import NO_HALO, Halo, Row, Side
 from ntkjax._kernel.algebra.signal import Signal
-from ntkjax._kernel.algebra.state import NO_HALO, Halo, Pairs, Row, Side
 
 
 def static(**kwargs: Any) -> Any:
@@ -44,39 +55,117 @@ class LayerError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
-    """What the planner decided for one operation in its network.
+class Place:
+    """What the planner decided for the output of one operation in its network.
 
     Attributes:
-      signal: the signal of its (first) input.
-      below: geometry of its (first) input.
-      here: geometry of its output, and the rows of the cross kernel to hold.
-      in_distances: whether the output is carried as distances rather than covariances.
-      ntk: whether the neural tangent kernel is wanted.
-      given_excess: whether that of the input is given as its excess over the covariance.
-      is_excess: whether that of the output is carried so.
+      signal: the signal there.
+      cross: the diagonals of the kernel between the two batches that are held.
+      own: the diagonals of the kernels of images with themselves; None where none are needed.
+      form: the form in which they are held.
+      halo: how many entries a row holds beyond its ends, for the windows that read it.
+      is_ring: whether these are the row's other end, not zeros.
     """
 
     signal: Signal
-    below: Diagonals
-    here: Diagonals
-    in_distances: bool
-    ntk: bool
-    given_excess: bool = False
-    is_excess: bool = False
+    cross: Diagonals
+    own: Diagonals | None
+    form: Form
+    halo: Halo
+    is_ring: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One operation in its network: the places that it takes, and the place that it makes.
+
+    Attributes:
+      inputs: the places of its inputs; of their forms, what `accepts` said.
+      here: the place of its output.
+      renews_scale: whether the images get a scale of their own here.
+      is_supplement: whether the moments are E (g + g')^2 rather than E (g - g')^2 (see `pairs.py`
+        of the engine).
+    """
+
+    inputs: tuple[Place, ...]
+    here: Place
+    renews_scale: bool = False
+    is_supplement: bool = False
+
+    @property
+    def below(self) -> Diagonals:
+        """Geometry of its first input."""
+        return self.inputs[0].cross
+
+    @property
+    def given(self) -> Form:
+        """The form in which it takes its first input."""
+        return self.inputs[0].form
+
+    @property
+    def signal(self) -> Signal:
+        """The signal of its first input."""
+        return self.inputs[0].signal
+
+
+class Context(NamedTuple):
+    """What an operation is told about single images.
+
+    Attributes:
+      step: the operation in its network.
+      count: how many images these are.
+      ahead: the affine maps that a new scale will meet.
+      array: of an input, the batch, or the covariances of the images with themselves.
+      own: of a collector, the kernels of the images with themselves, `[row, position per axis ...,
+        image]`, as `finish` left them; None where they are not needed.
+    """
+
+    step: Step
+    count: int
+    ahead: Ahead = Ahead()
+    array: Any = None
+    own: Any = None
+
+
+class Seen(NamedTuple):
+    """What the pairs on a diagonal are made of, besides the pairs before them.
+
+    Attributes:
+      masks: what depends on the diagonal alone.
+      first: what first images contribute.
+      second: what second images contribute.
+      same: which pairs are of one image with itself, `[*lanes]`; None if none is.
+      is_symmetric: whether first and second images are known to be the same, in the same order.
+    """
+
+    masks: Any = None
+    first: Any = None
+    second: Any = None
+    same: Array | None = None
+    is_symmetric: bool = False
 
 
 class Operation:
-    """One step of the kernel recursion. The defaults are those of a pointwise operation."""
+    """One step of the kernel recursion. The defaults are those of a linear pointwise operation."""
 
-    #: Whether the output is carried as a distance whatever comes later.
-    gives_distance = False
-    #: Whether the inputs must be distances, with their variances.
-    needs_distance = False
+    #: Whether its diagonals are held before the segments that start from them.
+    is_stored = False
+    #: Whether it makes its diagonals of many of its input (see `Collector`).
+    collects = False
+    #: Whether it needs whole batches (see `BatchOperation`).
+    along_batch = False
     #: Whether the kernels of images with themselves are needed on all diagonals.
     needs_self = False
     #: Whether those kernels are needed for the variances of the output (pools).
     needs_energy = False
+    #: Whether moments E (g + g')^2 may be carried through it.
+    carries_supplement = False
+    #: Whether its maps are needed when its diagonals are stored, not on each of them.
+    is_seen_whole = False
+    #: Whether it can use E (g + g')^2 of its input beside the distances.
+    takes_supplement = False
+    #: Axes before the positions of the maps of `of_image`.
+    map_axes = 0
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         """The signal after this operation; raises `LayerError` where the input does not fit.
@@ -84,6 +173,39 @@ class Operation:
         `source` names this operation uniquely in its network.
         """
         raise NotImplementedError
+
+    # What is held.
+
+    @property
+    def gives_distance(self) -> bool:
+        """Whether the output is held as distances whatever comes later."""
+        return False
+
+    def takes_distance(self, is_distance: bool) -> bool:
+        """Whether inputs must be held as distances, if the output is or is not."""
+        return is_distance
+
+    def accepts(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> tuple[Form, ...]:
+        """The forms in which it takes inputs that are held in other forms."""
+        takes = self.takes_distance(is_distance)
+        excess = takes and all(form.is_excess for form in given)
+        return tuple(taken(form, takes, excess, ntk) for form in given)
+
+    def form(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> Form:
+        """The form of its output, of inputs in the forms that it accepts."""
+        has_tangent = ntk and any(form.has_tangent for form in given)
+        excess = is_distance and bool(given) and all(form.is_excess for form in given)
+        return Form(is_distance, has_tangent, excess)
+
+    def renews_scale(self, scales: tuple[int, ...]) -> bool:
+        """Whether images get a new scale, of inputs whose scales have these names."""
+        return len(set(scales)) > 1
+
+    def affine_variances(self) -> tuple[Any, Any] | None:
+        """Variances of weights and biases, where the operation has such; for `Ahead`."""
+        return None
+
+    # Which diagonals.
 
     @property
     def keeps_periods(self) -> bool:
@@ -96,7 +218,7 @@ class Operation:
         return Fraction(1), None
 
     def demand(self, wanted: Diagonals, given: Diagonals) -> Rows:
-        """The rows of the input (whose geometry is `given`) that the output rows are made of."""
+        """The rows of an input (whose geometry is `given`) that the output rows are made of."""
         del given
         return wanted.rows
 
@@ -110,27 +232,7 @@ class Operation:
         """Whether what it reads there must be the row's other end."""
         return False
 
-    def is_excess(self, given: tuple[bool, ...], in_distances: bool) -> bool:
-        """Whether the tangent kernel is given on as its excess; linear operations keep it."""
-        del in_distances
-        return bool(given) and all(given)
-
-    def has_tangent(self, given: bool, step: Step) -> bool:
-        """Whether what is held of the tangent kernel is other than zero, if that of an input is."""
-        del step
-        return given
-
-    def takes_excess(self, is_excess: bool) -> bool:
-        """Whether an input may be an excess, for an output that is one or not."""
-        return is_excess
-
-    def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
-        """Variances of single images, `[position per axis ..., *lanes]`, after the operation."""
-        raise NotImplementedError
-
-
-class RowOperation(Operation):
-    """An operation which makes each output diagonal of one input diagonal."""
+    # What it costs.
 
     @property
     def work(self) -> int:
@@ -142,33 +244,21 @@ class RowOperation(Operation):
         """Whether making a pair takes so long that it is stored rather than made again."""
         return False
 
-    @property
-    def keeps_rows(self) -> bool:
-        """Whether that is the diagonal of the same displacement, and of the same geometry."""
-        return True
+    # The arithmetic.
 
-    @property
-    def reads_channels(self) -> bool:
-        """Whether the kernel depends on the number of channels of the finite network."""
-        return False
+    def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, Any]:
+        """What belongs to images after the operation, and what their pairs need of them.
 
-    def source(self, shift: Shift, below: Diagonals) -> Shift:
-        """The input diagonal of an output diagonal."""
-        del below
-        return shift
-
-    def masks(self, here: Row, below: Row) -> Any:
-        """Whatever depends on the diagonal alone."""
-        del here, below
-
-    def maps(self, variance: Array | None, step: Step) -> Any:
-        """Whatever depends on one image alone: maps `[position per axis ..., *lanes]` or None.
-
-        `variance` is that of the (first) input; None in covariance form.
+        The latter are maps `[position per axis ..., *lanes]`, with 1 for an axis along which all
+        positions are alike, in any pytree; None for nothing.
         """
-        del variance, step
+        raise NotImplementedError
 
-    def image(self, maps: Any, masks: Any, side: Side, step: Step) -> Any:
+    def masks(self, here: Row, below: Row | None, step: Step) -> Any:
+        """Whatever depends on the diagonal alone."""
+        del here, below, step
+
+    def seen(self, maps: Any, masks: Any, side: Side, step: Step) -> Any:
         """What the pairs on a diagonal need of one image, where that depends on the diagonal.
 
         Of its maps, as the pairs see them: of the input's positions, with the halo that the
@@ -177,17 +267,44 @@ class RowOperation(Operation):
         del masks, side, step
         return maps
 
-    def pair(
-        self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
-    ) -> Pairs:
-        """The pairs after this operation, given those before and the two images' contributions."""
+    def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
+        """The pairs after this operation, of those before; of a stored diagonal, that diagonal.
+
+        An operation that takes a supplement has a further argument of that name, E (g + g')^2 of
+        its input, or None where it is not known.
+        """
+        raise NotImplementedError
+
+    def needs_supplement(self, pairs: tuple[Pairs, ...], seen: Seen) -> Array:
+        """Whether these pairs lose digits without E (g + g')^2; a scalar."""
         raise NotImplementedError
 
 
-class MixingOperation(Operation):
-    """An operation which makes an output diagonal of many input diagonals."""
+def taken(form: Form, is_distance: bool, is_excess: bool, ntk: bool) -> Form:
+    """The form to take of a kernel that is held in another."""
+    completed = form.is_excess and not is_excess
+    return Form(is_distance, ntk and (form.has_tangent or completed), form.is_excess and is_excess)
 
-    needs_energy = True
+
+class RowOperation(Operation):
+    """An operation which makes each output diagonal of one diagonal of each input."""
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether that is the diagonal of the same displacement, and of the same geometry."""
+        return True
+
+    def source(self, shift: Shift, below: Diagonals) -> Shift:
+        """The input diagonal of an output diagonal."""
+        del below
+        return shift
+
+
+class Collector(Operation):
+    """An operation which makes its diagonals of many diagonals of its one input."""
+
+    is_stored = True
+    collects = True
 
     def groups(self, rows: Diagonals, here: Diagonals, images: int) -> tuple[int, ...]:
         """How many neighbouring input rows along each axis to make together and hand to `add`.
@@ -222,10 +339,19 @@ class MixingOperation(Operation):
         """
         raise NotImplementedError
 
-    def positions(self, image_map: Array, below: Diagonals, here: Diagonals) -> Array:
-        """The operation on a map of positions of single images."""
-        raise NotImplementedError
+    def stored(self, rows: Pairs, seen: Seen, step: Step) -> Pairs:
+        """The rows to store, of those that `finish` made: `[row, position per axis ..., *lanes]`.
 
-    def mass(self, below: Diagonals, here: Diagonals) -> np.ndarray:
-        """The sum of the weights of each output position."""
-        raise NotImplementedError
+        The two sides of `seen` are what `of_image` says that pairs need, images last, as they are.
+        """
+        del seen, step
+        return rows
+
+    def stored_own(self, rows: Pairs, maps: Any, step: Step) -> Pairs:
+        """The same of the kernels of images with themselves: of one axis of lanes."""
+        lanes = rows.moment.shape[-1:]
+        return self.stored(rows, Seen(None, maps, maps, jnp.ones(lanes, bool)), step)
+
+    def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
+        """A stored diagonal, as it is given on."""
+        return pairs[0]

@@ -32,7 +32,7 @@ class Signal:
     batch_axis: int
     channel_axis: int
     is_gaussian: bool = False
-    sources: frozenset[str] = frozenset()
+    sources: frozenset[str] = dataclasses.field(default=frozenset(), compare=False)
     is_nonnegative: bool = False
 
     @property

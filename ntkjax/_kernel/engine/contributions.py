@@ -12,32 +12,26 @@ import jax
 from jax import Array
 
 from ntkjax._kernel.algebra.boundary import materialized
+from ntkjax._kernel.algebra.image import Image
 from ntkjax._kernel.algebra.lanes import Lanes
-from ntkjax._kernel.algebra.state import NO_HALO, Halo, Row, Side
+from ntkjax._kernel.algebra.operation import Seen
+from ntkjax._kernel.algebra.sides import Side
 from ntkjax._kernel.plan.segment import Segment
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ImageMaps:
-    """What is known of single images at one place: maps `[position per axis ..., *lanes]`.
-
-    In a run, the maps of its block have the repetitions in front.
+    """What is known of single images at every node of a network.
 
     Attributes:
-      variance: K[p, p]; None in covariance form and inside runs.
-      images: the inputs themselves, channels in front; only at inputs.
-      mixing: e, m and A of a mixing operation; only in distance form.
-      operation: what the operation of the place needs of its input.
+      images: what belongs to the images after the node; within runs of their last nodes alone.
+      maps: what their pairs need, `[position per axis ..., *lanes]`; in a run, those of its block
+        have the repetitions in front.
     """
 
-    variance: Array | None = None
-    images: Array | None = None
-    mixing: tuple[Array, Array, Array] | None = None
-    operation: Any = None
-
-
-Maps = dict[int, ImageMaps]
+    images: dict[int, Image]
+    maps: dict[int, Any]
 
 
 @jax.tree_util.register_dataclass
@@ -47,15 +41,11 @@ class Contributions:
 
     Attributes:
       images: by node; in a run, with the repetitions in front.
-      variances: of an input that its consumer converts, by consumer and input.
-      end: those of the target, if they are converted at the end.
       lanes: those of the pairs.
       side: whose images these are.
     """
 
     images: dict[int, Any]
-    variances: dict[tuple[int, int], Array]
-    end: Array | None
     lanes: Lanes = dataclasses.field(metadata={"static": True})
     side: Side = dataclasses.field(metadata={"static": True})
 
@@ -63,47 +53,64 @@ class Contributions:
         """What the images contribute at a node, outside a run or in one repetition of it."""
         return self.lanes.spread(self.images.get(node), self.side)
 
-    def variance(self, consumer: int, given: int) -> Array:
-        """The variances of an input that its consumer converts."""
-        return self.lanes.spread(self.variances[consumer, given], self.side)
-
-    def end_variance(self) -> Array | None:
-        """Those of the target, if they are converted at the end."""
-        return self.lanes.spread(self.end, self.side)
-
     def among(self, nodes: Iterable[int]) -> "Contributions":
         """Those at some nodes alone."""
         some = set(nodes)
         images = {i: of_node for i, of_node in self.images.items() if i in some}
-        variances = {key: var for key, var in self.variances.items() if key[0] in some}
-        return dataclasses.replace(self, images=images, variances=variances, end=None)
+        return dataclasses.replace(self, images=images)
 
 
-def laid_out(
-    segment: Segment, maps: Maps, lanes: Lanes, side: Side, end: Halo | None
-) -> Contributions:
-    """The maps of one side as `Side.see` wants them, of a segment at all its diagonals.
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a segment's nodes need to compute pair kernels, besides their inputs.
 
-    `end` is the halo of the target where that is converted.
+    Attributes:
+      operations: the operation of each node; of a run, its numbers stacked along the repetitions.
+      masks: what depends on the diagonal alone.
+      first: what first images contribute.
+      second: what second images contribute.
+      same: which pairs are of one image with itself; None if none is.
     """
-    known = [i for i in segment.order if jax.tree.leaves(_maps(maps, i))]
-    images = {i: side.laid_out(_maps(maps, i), *_seen(segment, i)) for i in known}
-    variances = {
-        (i, j): side.laid_out(maps[j].variance, segment.rows[j], segment.halo(i, j))
+
+    operations: dict[int, Any]
+    masks: dict[int, Any]
+    first: Contributions
+    second: Contributions
+    same: Array | None
+
+    def among(self, nodes: Iterable[int]) -> "Parts":
+        """Those of some nodes alone."""
+        nodes = list(nodes)
+        return Parts(
+            {i: self.operations[i] for i in nodes},
+            {i: self.masks[i] for i in nodes if i in self.masks},
+            self.first.among(nodes),
+            self.second.among(nodes),
+            self.same,
+        )
+
+    def seen(self, i: int) -> Seen:
+        """Those of one node, as its pairs see them."""
+        lanes = self.first.lanes
+        same = None if self.same is None else lanes.of_same(self.same)
+        return Seen(self.masks.get(i), self.first.of(i), self.second.of(i), same)
+
+
+def laid_out(segment: Segment, maps: ImageMaps, lanes: Lanes, side: Side) -> Contributions:
+    """The maps of one side as `Side.see` wants them, of a segment at all its diagonals."""
+    known = [
+        i
         for i in segment.order
-        for j in segment.plan.nodes[i].inputs
-        if not segment.is_source(i) and segment.changes(i, j)
+        if jax.tree.leaves(maps.maps.get(i)) and not segment.operation(i).is_seen_whole
+    ]
+    images = {
+        i: side.laid_out(maps.maps[i], *segment.maps_row(i), segment.map_axes(i)) for i in known
     }
-    at_end = None
-    if end is not None:
-        target = segment.target
-        at_end = side.laid_out(maps[target].variance, segment.rows[target], end)
-    return Contributions(images, variances, at_end, lanes, side)
+    return Contributions(images, lanes, side)
 
 
-def contributions(
-    segment: Segment, given: Contributions, masks: dict[int, Any], end: Halo | None
-) -> Contributions:
+def contributions(segment: Segment, given: Contributions, masks: dict[int, Any]) -> Contributions:
     """What the images of one side contribute on some diagonals, of maps that are laid out.
 
     `masks` are as the images of that side see them.
@@ -113,26 +120,22 @@ def contributions(
     """
     side, lanes = given.side, given.lanes
 
-    def seen(given: Contributions) -> Contributions:
-        images = {i: side.see(maps, *_seen(segment, i)) for i, maps in given.images.items()}
-        variances = {
-            (i, j): side.see(var, segment.rows[j], segment.halo(i, j))
-            for (i, j), var in given.variances.items()
+    def see(given: Contributions) -> Contributions:
+        images = {
+            i: side.see(maps, *segment.maps_row(i), segment.map_axes(i))
+            for i, maps in given.images.items()
         }
-        at_end = given.end
-        if end is not None:
-            at_end = side.see(at_end, segment.rows[segment.target], end)
-        return dataclasses.replace(given, images=images, variances=variances, end=at_end)
+        return dataclasses.replace(given, images=images)
 
     def images(parts: Any) -> dict[int, Any]:
         seen, masks = parts
-        kinds = {i: (segment.likeness(i), i in segment.repeated) for i in seen}
-        programs = {kind: _program(segment, i, side) for i, kind in kinds.items()}
+        keys = {i: (segment.key(i), i in segment.repeated) for i in seen}
+        programs = {key: _program(segment, i, side) for i, key in keys.items()}
         on_each = {i: lanes.on_each(maps, side) for i, maps in seen.items()}
-        return {i: programs[kinds[i]](maps, masks[i]) for i, maps in on_each.items()}
+        return {i: programs[keys[i]](maps, masks[i]) for i, maps in on_each.items()}
 
     moves = any(side.moves(d) for row in segment.rows.values() for d in row.shift)
-    given = materialized(seen, given) if moves else seen(given)
+    given = materialized(see, given) if moves else see(given)
     masked = {i: maps for i, maps in given.images.items() if masks.get(i) is not None}
     made = materialized(images, (masked, masks)) if masked else {}
     alike = jax.tree.map(lambda a: lanes.apart(a, side, 1), given)
@@ -141,25 +144,9 @@ def contributions(
 
 
 def _program(segment: Segment, i: int, side: Side) -> Callable[[Any, Any], Any]:
-    """`image` of an operation, of maps and masks: traced once for all nodes that are alike."""
+    """`seen` of an operation, of maps and masks: traced once for all nodes that are alike."""
 
-    def image(maps: Any, masks: Any) -> Any:
-        return segment.operation(i).image(maps, masks, side, segment.plan.step(i))
+    def seen(maps: Any, masks: Any) -> Any:
+        return segment.operation(i).seen(maps, masks, side, segment.step(i))
 
-    return jax.jit(jax.vmap(image, (0, None)) if i in segment.repeated else image)
-
-
-def _maps(maps: Maps, i: int) -> Any:
-    """The maps that the pairs at a node see."""
-    of_node = maps[i]
-    known = (m for m in (of_node.images, of_node.mixing, of_node.operation) if m is not None)
-    return next(known, None)
-
-
-def _seen(segment: Segment, i: int) -> tuple[Row, Halo, int]:
-    """The row on which a node's maps are seen, their halo, and the axes in front of a map."""
-    if not segment.is_source(i):
-        halo = segment.halo(i, segment.plan.nodes[i].inputs[0])
-        return segment.below(i), halo, int(i in segment.repeated)
-    row, is_input = segment.rows[i], segment.plan.nodes[i].operation is None
-    return row, NO_HALO * row.grid.ndim, int(is_input)  # channels
+    return jax.jit(jax.vmap(seen, (0, None)) if i in segment.repeated else seen)

@@ -1,7 +1,13 @@
-"""Carry out a plan: single images first, then their pairs, tile by tile."""
+"""Carry out a plan: single images first, then their pairs, tile by tile.
+
+A call on 100 and 60 images of 32 x 32 pixels under a global pool, in tiles of 32 x 32, sees
+
+    prepared      the batches and the kernels of single images, cut into 4 and 2 groups of images;
+    tile_made     for each of 8 tiles, its kernels, (32, 32);
+    finished      the tiles put together and cut to size, (100, 60), as `Kernel`.
+"""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,18 +17,16 @@ from jax import Array, lax
 from ntkjax._kernel.algebra.boundary import materialized
 from ntkjax._kernel.algebra.diagonals import to_matrix
 from ntkjax._kernel.algebra.kernel import Kernel
-from ntkjax._kernel.algebra.lanes import Lanes
-from ntkjax._kernel.algebra.operation import MixingOperation
-from ntkjax._kernel.algebra.state import FIRST, SECOND, Pairs
-from ntkjax._kernel.engine.contributions import Maps
+from ntkjax._kernel.algebra.pairs import Pairs
+from ntkjax._kernel.engine.contributions import ImageMaps
 from ntkjax._kernel.engine.images import Own, image_maps, own_kernels
 from ntkjax._kernel.engine.pairs import Stores
-from ntkjax._kernel.engine.rows import Pairing, covariance_rows, mixed_rows
-from ntkjax._kernel.engine.tiles import cut, of_tile, over_tiles
-from ntkjax._kernel.operations.custom import Custom, distances, rows_of_matrix
+from ntkjax._kernel.engine.sweeps import Pairing, stored, swept
+from ntkjax._kernel.engine.tiles import cut, exactly_symmetric, mirrored, of_tile, over_tiles
 from ntkjax._kernel.plan.forecast import tiling_of
 from ntkjax._kernel.plan.plan import Plan
 from ntkjax._kernel.plan.resources import Resources
+from ntkjax._kernel.plan.sweep import find_sweeps, sweep_of
 from ntkjax._kernel.plan.tiling import Tiling
 
 Input = tuple[Array, Array | None] | Kernel
@@ -36,16 +40,14 @@ def evaluate(plan: Plan, inputs: dict[int, Input], resources: Resources) -> list
     tiling = tiles_for(plan, inputs, resources)
     if tiling is None:
         owns = _own_kernels(plan, _batches(plan, inputs))
-        pairing = _all_pairs(plan, inputs, owns)
-        pieces = _outputs(plan, pairing, _stores(plan, pairing, inputs, owns))
+        pieces = _outputs(plan, _all_pairs(plan, inputs, owns), _given(inputs))
         return _kernels(plan, pieces, owns)
     owns, parts = prepared(plan, inputs, tiling)
 
     def compute(parts: Any, tile: Any) -> list[Pairs]:
         return tile_made(plan, tiling, parts, tile)
 
-    made = over_tiles(tiling, compute, parts, resources.devices)
-    return finished(plan, inputs, tiling, made, owns)
+    return finished(plan, inputs, tiling, over_tiles(tiling, compute, parts), owns)
 
 
 def prepared(plan: Plan, inputs: dict[int, Input], tiling: Tiling) -> tuple[list[Own], Any]:
@@ -59,7 +61,8 @@ def prepared(plan: Plan, inputs: dict[int, Input], tiling: Tiling) -> tuple[list
             i: jnp.moveaxis(array, plan.nodes[i].signal.batch_axis, 0)
             for i, array in batches[side].items()
         }
-        return arrays, owns[side].of_images(lambda a, axis: jnp.moveaxis(a, axis, 0))
+        own = dataclasses.replace(owns[side], outputs={})
+        return arrays, own.of_images(lambda a: jnp.moveaxis(a, -1, 0))
 
     return owns, cut(tiling, lead(0), lead(1))
 
@@ -77,20 +80,23 @@ def tile_made(plan: Plan, tiling: Tiling, parts: Any, tile: Any) -> list[Pairs]:
             i: jnp.moveaxis(array, 0, plan.nodes[i].signal.batch_axis)
             for i, array in arrays.items()
         }
-        return batch, own.of_images(lambda a, axis: jnp.moveaxis(a, 0, axis))
+        return batch, own.of_images(lambda a: jnp.moveaxis(a, 0, -1))
 
     (batch1, own1), (batch2, own2) = back(first), back(second)
+    alone = plan.symmetric and tiling.grid == (1, 1) and tiling.size1 == plan.counts[0]
     pairing = _pairing(
         plan, [batch1, batch2], [own1, own2], (tiling.size1, tiling.size2), tiling.most,
-        same if plan.symmetric else None,
+        same if plan.symmetric else None, alone,
     )  # fmt: skip
     if tiling.shares > 1:
         assert plan.joint is not None
         pairing = dataclasses.replace(pairing, share=(tile[2], tiling.shares))
-        rows = [mixed_rows(plan, plan.joint, pairing, {})]
+        sweep = sweep_of(plan, plan.joint, pairing.counts[-1])
+        rows = [swept(plan, sweep, pairing, {})[plan.joint]]
     else:
-        rows = _outputs(plan, pairing, _stores(plan, pairing))
-    return [piece.map(lambda a: jnp.moveaxis(a, (-2, -1), (0, 1))) for piece in rows]
+        rows = _outputs(plan, pairing)
+    made = [piece.map(lambda a: jnp.moveaxis(a, (-2, -1), (0, 1))) for piece in rows]
+    return made if tiling.shares > 1 else exactly_symmetric(tiling, made, tile)
 
 
 def finished(
@@ -106,13 +112,15 @@ def finished(
     if tiling.shares > 1:
         assert plan.joint is not None
         pairing = _all_pairs(plan, inputs, owns, tiling.most)
-        pieces = _outputs(plan, pairing, {plan.joint: pieces[0]})
-    return _kernels(plan, pieces, owns)
+        rows = {plan.joint: stored(plan, plan.joint, pieces[0], pairing)}
+        pieces = _outputs(plan, pairing, rows)
+    is_done = tiling.symmetric and tiling.shares == 1
+    return _kernels(plan, pieces, owns, is_done=is_done)
 
 
 def tiles_for(plan: Plan, inputs: dict[int, Any], resources: Resources) -> Tiling | None:
-    """The tiles in which arrays are taken; None of kernels, or with a user's own layers."""
-    if not plan.is_streamed or any(isinstance(given, Kernel) for given in inputs.values()):
+    """The tiles in which arrays are taken; None of kernels."""
+    if any(isinstance(given, Kernel) for given in inputs.values()):
         return None
     return tiling_of(plan, jax.tree.leaves(inputs)[0].dtype.itemsize, resources)
 
@@ -122,10 +130,9 @@ def _batches(plan: Plan, inputs: dict[int, Input]) -> list[dict[int, Any]]:
     return [_of_side(inputs, 0), _of_side(inputs, 0 if plan.symmetric else 1)]
 
 
-def _kernels(plan: Plan, pieces: list[Pairs], owns: list[Own]) -> list[Kernel]:
-    return [
-        _kernel(plan, index, piece, owns) for index, piece in zip(plan.outputs, pieces, strict=True)
-    ]
+def _given(inputs: dict[int, Input]) -> dict[int, Kernel]:
+    """The inputs that are kernels."""
+    return {i: given for i, given in inputs.items() if isinstance(given, Kernel)}
 
 
 def _of_side(inputs: dict[int, Input], side: int) -> dict[int, Any]:
@@ -160,10 +167,8 @@ def _own_kernels(plan: Plan, batches: list[dict[int, Any]]) -> list[Own]:
         return [own_kernels(plan, batches[0], counts[0])] * 2
     own = own_kernels(plan, _together(plan, batches), sum(counts))
     edges = (0, counts[0]), (counts[0], sum(counts))
-    return [
-        own.of_images(lambda a, axis, e=edge: lax.slice_in_dim(a, *e, axis=axis % a.ndim))
-        for edge in edges
-    ]
+    return [own.of_images(lambda a, e=edge: lax.slice_in_dim(a, *e, axis=a.ndim - 1))
+            for edge in edges]  # fmt: skip
 
 
 def _pairing(
@@ -173,12 +178,14 @@ def _pairing(
     counts: tuple[int, int],
     most: int | None,
     same: Array | None,
+    is_symmetric: bool,
 ) -> Pairing:
     """All pairs of two batches."""
 
-    def of_images(given: Any) -> Maps:
+    def of_images(given: Any) -> ImageMaps:
         batches, owns = given
-        return image_maps(plan, _together(plan, batches), owns[0].joined(owns[1]))
+        together, own = _together(plan, batches), owns[0].joined(owns[1])
+        return image_maps(plan, together, sum(counts), own)
 
     # Stored, or XLA would make them for each side apart.
     maps = materialized(of_images, (batches, owns))
@@ -186,7 +193,7 @@ def _pairing(
         jax.tree.map(lambda a, side=side: a[..., side], maps)
         for side in (slice(counts[0]), slice(counts[0], None))
     )
-    return Pairing(first, second, counts, most, same)
+    return Pairing(first, second, counts, most, same, is_symmetric)
 
 
 def _all_pairs(
@@ -194,79 +201,48 @@ def _all_pairs(
 ) -> Pairing:
     """All pairs of the images of a call."""
     same = jnp.eye(plan.counts[0], dtype=bool) if plan.symmetric else None
-    return _pairing(plan, _batches(plan, inputs), owns, plan.counts, most, same)
+    owns = [dataclasses.replace(own, outputs={}) for own in owns]
+    batches = _batches(plan, inputs)
+    return _pairing(plan, batches, owns, plan.counts, most, same, plan.symmetric)
 
 
-def _stores(
-    plan: Plan,
-    pairing: Pairing,
-    kernels: dict[int, Any] | None = None,
-    owns: Sequence[Own] = (),
-) -> Stores:
-    """The nodes that are held on several diagonals; `kernels` are inputs that are such already."""
+def _outputs(plan: Plan, pairing: Pairing, given: dict[int, Any] | None = None) -> list[Pairs]:
+    """The outputs, as covariances on the diagonals held.
+
+    `given` are nodes whose rows are known, or inputs that are kernels.
+    """
     stores: Stores = {}
-    for index, node in enumerate(plan.nodes):
-        kernel = (kernels or {}).get(index)
-        if isinstance(kernel, Kernel):
-            stores[index] = _rows_of_kernel(plan, index, kernel, pairing)
-        elif isinstance(node.operation, MixingOperation):
-            stores[index] = mixed_rows(plan, index, pairing, stores)
-        elif isinstance(node.operation, Custom):
-            given = _given_kernel(plan, index, pairing, stores, owns)
-            made = node.operation.apply(given)
-            stores[index] = _rows_of_kernel(plan, index, made, pairing)
-    return stores
+    for index, rows in (given or {}).items():
+        operation: Any = plan.nodes[index].operation
+        is_kernel = isinstance(rows, Kernel)
+        seen, step = pairing.seen(index), plan.steps[index]
+        stores[index] = operation.read(rows, seen, step) if is_kernel else rows
+    made: Stores = {}
+    for sweep in find_sweeps(plan, pairing.counts[-1], _missing(plan, stores)):
+        rows = swept(plan, sweep, pairing, stores)
+        for index in sweep.collectors:
+            made[index] = rows[index]
+            if index not in plan.outputs:
+                stores[index] = stored(plan, index, rows[index], pairing)
+    return [made[index] for index in plan.outputs]
 
 
-def _outputs(plan: Plan, pairing: Pairing, stores: Stores) -> list[Pairs]:
-    """The outputs, as covariances on the diagonals held."""
-    return [
-        covariance_rows(plan, index, plan.held[index].cross, pairing, stores)
-        for index in plan.outputs
-    ]
+def _missing(plan: Plan, known: Stores) -> list[int]:
+    """The collectors to make."""
+    return [i for i in (*plan.collectors, *plan.outputs) if i not in known]
 
 
-def _rows_of_kernel(plan: Plan, index: int, kernel: Kernel, pairing: Pairing) -> Pairs:
-    """The diagonals held at a node, of a full kernel."""
-    held = plan.held[index]
-    moment = rows_of_matrix(kernel.nngp, "nngp", held.cross)
-    if held.in_distances and kernel.distance is not None:
-        moment = rows_of_matrix(kernel.distance, "distance", held.cross)
-    elif held.in_distances:
-        first, second = pairing.first[index].variance, pairing.second[index].variance
-        assert first is not None
-        assert second is not None
-        lanes = Lanes(pairing.counts)
-        variances = lanes.spread(first, FIRST), lanes.spread(second, SECOND)
-        moment = distances(moment, held.cross, *variances)
-        if pairing.same is not None:
-            zero = held.cross.row_index((0,) * held.cross.ndim)
-            moment = moment.at[zero].set(jnp.where(pairing.same, 0.0, moment[zero]))
-    if not plan.request.ntk:
-        return Pairs(moment)
-    return Pairs(moment, rows_of_matrix(kernel.ntk, "ntk", held.cross))
+def _kernels(
+    plan: Plan, pieces: list[Pairs], owns: list[Own], *, is_done: bool = False
+) -> list[Kernel]:
+    """The kernels of the outputs; `is_done` says that these are exactly symmetric already."""
+    pairs = zip(plan.outputs, pieces, strict=True)
+    return [_kernel(plan, index, piece, owns, is_done) for index, piece in pairs]
 
 
-def _given_kernel(
-    plan: Plan, index: int, pairing: Pairing, stores: Stores, owns: Sequence[Own]
-) -> Kernel:
-    """The full kernel that a user's layer is given."""
-    (below,) = plan.nodes[index].inputs
-    rows = plan.held[below].cross.all()
-    pairs = covariance_rows(plan, below, rows, pairing, stores).map(lambda a: to_matrix(a, rows))
-    return Kernel.of_signal(
-        plan.nodes[below].signal,
-        nngp=pairs.moment,
-        ntk=pairs.ntk,
-        cov1=owns[0].matrices[index],
-        cov2=None if plan.symmetric else owns[1].matrices[index],
-        x1_is_x2=jnp.asarray(plan.symmetric),
-    )
-
-
-def _kernel(plan: Plan, index: int, pairs: Pairs, owns: list[Own]) -> Kernel:
+def _kernel(plan: Plan, index: int, pairs: Pairs, owns: list[Own], is_done: bool) -> Kernel:
     """The kernel of an output, in the layout that users see."""
-    held, signal = plan.held[index], plan.nodes[index].signal
+    place, signal = plan.places[index], plan.nodes[index].signal
     equal = plan.request.diagonal_spatial and bool(signal.sizes)
 
     def layout(rows: Array | None, diagonals: Any) -> Array | None:
@@ -278,15 +254,23 @@ def _kernel(plan: Plan, index: int, pairs: Pairs, owns: list[Own]) -> Kernel:
         ndim = diagonals.ndim
         return image.transpose(*range(ndim, image.ndim), *range(ndim))
 
+    def both(rows: Array | None) -> Array | None:
+        """Of a batch with itself exactly symmetric, though its entries are rounded apart."""
+        matrix = layout(rows, place.cross)
+        if matrix is None or not plan.symmetric or is_done:
+            return matrix
+        return mirrored(matrix, positions=not equal)
+
     def own(side: int) -> Array | None:
         rows = owns[side].outputs.get(index)
-        return None if rows is None else layout(rows, plan.of_images().held[index].cross)
+        return None if rows is None else layout(rows, plan.of_images.places[index].cross)
 
     return Kernel.of_signal(
         signal,
         diagonal_spatial=equal,
-        nngp=layout(pairs.moment, held.cross),
-        ntk=layout(pairs.ntk, held.cross),
+        nngp=both(pairs.moment),
+        ntk=both(pairs.ntk),
+        distance=both(pairs.distance),
         cov1=own(0),
         cov2=None if plan.symmetric else own(1),
         x1_is_x2=jnp.asarray(plan.symmetric),

@@ -1,9 +1,11 @@
-"""How a call is carried out: as one program, on one device or many, or by the cores of a CPU.
+"""How a call is carried out: as one program, or as a loop over tiles in Python.
 
-Within one program the cores of a CPU share each operation on a block of pairs, wait for each other
-after it, and pass its results through the memory that they have in common. A core that keeps a tile
-to itself does neither, and is a quarter faster for it; so several tiles on a CPU are one program
-each, called by as many threads as there are cores.
+A call that is not inside a program of the caller's own, and that takes several tiles, is a loop:
+each tile is a call of one compiled program, and its result is added in its place while the next
+ones are made. Within one program the cores of a CPU share each operation on a block of pairs, wait
+for each other after it, and pass its results through the memory that they have in common. A core
+that keeps a tile to itself does neither, and is a quarter faster for it; so on one CPU as many
+threads as there are cores call the program. Several devices make a tile each at a time.
 """
 
 import functools
@@ -39,17 +41,12 @@ def carried_out(
     arrays = *jax.tree.leaves((part, items)), jnp.zeros(())
     if any(isinstance(a, Tracer) for a in arrays):
         return _compiled(_one_program)(part, items, structure, request, resources.alone())
-    if len(resources.devices) > 1:
-        return _on_devices(part, items, structure, request, resources)
-    tiling = None
-    if jax.default_backend() == "cpu":
-        leaves, tree = jax.tree.flatten((part, items))
-        shapes = tuple(map(_shape, leaves))
-        tiling = _tiling(tree, shapes, structure, request, resources)
+    leaves, tree = jax.tree.flatten((part, items))
+    tiling = _tiling(tree, tuple(map(_shape, leaves)), structure, request, resources)
     if tiling is None or len(tiling.tiles) == 1:
         program = _compiled(_one_program, tiling is not None and tiling.is_wide)
         return program(part, items, structure, request, resources.alone())
-    return _by_cores(part, items, structure, request, tiling, resources.workers)
+    return _tile_by_tile(part, items, structure, request, tiling, resources)
 
 
 @functools.cache
@@ -73,47 +70,62 @@ def _one_program(
     return map_value(kernels.__getitem__, places)
 
 
-def _on_devices(
-    part: Part, items: list[Any], structure: Value, request: Request, resources: Resources
+def _tile_by_tile(
+    part: Part,
+    items: list[Any],
+    structure: Value,
+    request: Request,
+    tiling: Tiling,
+    resources: Resources,
 ) -> Any:
-    """The same program on all devices, which share the tiles; the result where the inputs were."""
-    homes = [device for a in jax.tree.leaves(items) for device in a.devices()]
-    everywhere = NamedSharding(Mesh(np.array(resources.devices), ("tiles",)), PartitionSpec())
-    part, items = jax.device_put((part, items), everywhere)
-    kernels = _compiled(_one_program)(part, items, structure, request, resources)
-    return jax.device_put(kernels, homes[0])
+    """The tiles one by one, as many at a time as there are workers, each added in its place.
 
-
-def _by_cores(
-    part: Part, items: list[Any], structure: Value, request: Request, tiling: Tiling, workers: int
-) -> Any:
-    """The tiles one by one, as many at a time as there are workers, each added in its place."""
+    The result is where the inputs are.
+    """
+    devices = resources.devices
+    home = next(iter(jax.tree.leaves(items)[0].devices()))
     part, owns, parts = _compiled(_prepared)(part, items, structure, request, tiling)
-    tiles = list(map(jnp.array, tiling.tiles))
+    given = part, items, parts
+    if len(devices) > 1:
+        everywhere = NamedSharding(Mesh(np.array(devices), ("tiles",)), PartitionSpec())
+        given = jax.device_put(given, everywhere)
+    rounds = _rounds(tiling, len(devices))
     # Compiled here: threads share neither what the caller has set for this one, nor the wait.
-    program = _compiled(_tile_made, tiling.is_wide)
-    lowered = program.lower(part, items, parts, tiles[0], structure, request, tiling)
+    program = _compiled(_round_made, tiling.is_wide)
+    lowered = program.lower(*given, jnp.array(rounds[0]), structure, request, (tiling, devices))
     compiled = lowered.compile()
     (grid1, grid2), size1, size2 = tiling.grid, tiling.size1, tiling.size2
 
-    def empty(of_tile: Any) -> Any:
-        shape = (grid1 * size1, grid2 * size2, *of_tile.shape[2:])
-        return jnp.zeros(shape, of_tile.dtype)
+    def empty(of_round: Any) -> Any:
+        shape = (grid1 * size1, grid2 * size2, *of_round.shape[3:])
+        return jnp.zeros(shape, of_round.dtype, device=home)
 
-    def make(tile: jax.Array) -> Any:
-        return jax.block_until_ready(compiled(part, items, parts, tile))
+    def make(tiles: np.ndarray) -> Any:
+        made = compiled(*given, jnp.array(tiles))
+        return jax.block_until_ready(jax.device_put(made, home) if len(devices) > 1 else made)
 
     total = jax.tree.map(empty, lowered.out_info)
-    waiting = deque(_threads(workers).submit(make, tile) for tile in tiles)
+    workers = resources.workers if len(devices) == 1 else 1
+    waiting = deque(_threads(workers).submit(make, tiles) for tiles in rounds)
     try:
-        for tile in tiles:
-            total = _with_tile(tiling, total, waiting[0].result(), tile)
+        for tiles in rounds:
+            total = _with_round(tiling, total, waiting[0].result(), jnp.array(tiles))
             waiting.popleft()
     finally:
         # Interrupted, it does not go on with those that wait.
         for made in waiting:
             made.cancel()
     return _compiled(_finished)(part, items, total, owns, structure, request, tiling)
+
+
+def _rounds(tiling: Tiling, count: int) -> np.ndarray:
+    """The tiles, so many at a time, (round, tile, 4); the last number says whether to count it."""
+    tiles = np.array(tiling.tiles)
+    rounds = -(-len(tiles) // count)
+    dealt = np.resize(tiles, (rounds * count, 3))
+    return np.concatenate([dealt, np.arange(len(dealt))[:, None] < len(tiles)], 1).reshape(
+        rounds, count, 4
+    )
 
 
 @functools.cache
@@ -151,24 +163,41 @@ def _prepared(
     return part, *prepared(plan, dict(enumerate(items)), tiling)
 
 
-def _tile_made(
+def _round_made(
     part: Part,
     items: list[Any],
     parts: Any,
-    tile: Any,
+    tiles: Any,
     structure: Value,
     request: Request,
-    tiling: Tiling,
+    how: tuple[Tiling, tuple[Any, ...]],
 ) -> Any:
-    """The outputs for the pairs of one tile; `items` for their shapes alone."""
+    """The outputs for the pairs of a tile for each device, (tile, n1, n2, ...).
+
+    `items` are there for their shapes alone.
+    """
+    tiling, devices = how
     plan, _ = network_plan(part, items, structure, request)
-    return tile_made(plan, tiling, parts, tile)
+
+    def one(parts: Any, tiles: Any) -> Any:
+        made = tile_made(plan, tiling, parts, tuple(tiles[0, :3]))
+        return jax.tree.map(lambda a: a[None], made)
+
+    if len(devices) == 1:
+        return one(parts, tiles)
+    mesh, spec = Mesh(np.array(devices), ("tiles",)), PartitionSpec("tiles")
+    return jax.shard_map(
+        one, mesh=mesh, in_specs=(PartitionSpec(), spec), out_specs=spec, check_vma=False
+    )(parts, tiles)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _with_tile(tiling: Tiling, total: Any, made: Any, tile: Any) -> Any:
-    """All pairs with one more tile."""
-    return with_tile(tiling, total, made, tile)
+def _with_round(tiling: Tiling, total: Any, made: Any, tiles: Any) -> Any:
+    """All pairs with the tiles of one more round."""
+    for k in range(tiles.shape[0]):
+        one = jax.tree.map(lambda a, k=k: jnp.where(tiles[k, 3] > 0, a[k], 0), made)
+        total = with_tile(tiling, total, one, tiles[k, :3])
+    return total
 
 
 def _finished(

@@ -1,16 +1,14 @@
 """Tiles: blocks of images whose pairs are computed together, cut and put together again."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.sharding import Mesh, PartitionSpec
 
-from ntkjax._kernel.algebra.state import added_at
+from ntkjax._kernel.algebra.pairs import added_at
 from ntkjax._kernel.plan.tiling import Tiling
 
 
@@ -31,9 +29,7 @@ def of_tile(tiling: Tiling, parts: Any, tile: Any) -> tuple[Any, Any, Array]:
     return first, second, rows[:, None] == columns[None, :]
 
 
-def over_tiles(
-    tiling: Tiling, compute: Callable[[Any, Any], Any], parts: Any, devices: Sequence[Any]
-) -> Any:
+def over_tiles(tiling: Tiling, compute: Callable[[Any, Any], Any], parts: Any) -> Any:
     """`compute` on all tiles, within one program, put together.
 
     Args:
@@ -41,19 +37,12 @@ def over_tiles(
         further axes.
       compute: from `parts` and the place of a tile, to arrays (n1, n2, ...).
       parts: what belongs to images, as `cut`.
-      devices: which share the tiles.
     """
     (grid1, grid2), tiles = tiling.grid, tiling.tiles
-
-    def some(parts: Any, tiles: Array) -> Any:
-        return lax.map(lambda tile: compute(parts, tile), tiles)
-
     if len(tiles) == 1:
         made = jax.tree.map(lambda a: a[None], compute(parts, tiles[0]))
-    elif len(devices) == 1:
-        made = some(parts, jnp.array(tiles))
     else:
-        made = _shared(some, parts, tiles, devices)
+        made = lax.map(lambda tile: compute(parts, tile), jnp.array(tiles))
 
     def join(array: Array) -> Array:
         if tiling.symmetric:
@@ -66,6 +55,14 @@ def over_tiles(
         return full.reshape(grid1 * tiling.size1, grid2 * tiling.size2, *array.shape[3:])
 
     return jax.tree.map(join, made)
+
+
+def exactly_symmetric(tiling: Tiling, made: Any, tile: Any) -> Any:
+    """A tile (n1, n2) of a symmetric matrix, which mirrors itself where it lies on the diagonal."""
+    if not tiling.symmetric:
+        return made
+    i, j, _ = tile
+    return jax.tree.map(lambda a: jnp.where(i == j, mirrored(a, positions=True), a), made)
 
 
 def with_tile(tiling: Tiling, total: Any, made: Any, tile: Any) -> Any:
@@ -83,29 +80,33 @@ def with_tile(tiling: Tiling, total: Any, made: Any, tile: Any) -> Any:
     return jax.tree.map(add, total, made)
 
 
-def _shared(
-    some: Callable[[Any, Array], Any],
-    parts: Any,
-    tiles: list[tuple[int, int, int]],
-    devices: Sequence[Any],
-) -> Any:
-    """The tiles, dealt to the devices; a tile that is left over is made more than once."""
-    mesh = Mesh(np.array(devices), ("tiles",))
-    each = math.ceil(len(tiles) / len(devices))
-    dealt = np.resize(np.array(tiles), (each * len(devices), 3))
-    spec = PartitionSpec("tiles")
-    share = jax.shard_map(
-        some, mesh=mesh, in_specs=(PartitionSpec(), spec), out_specs=spec, check_vma=False
-    )
-    return jax.tree.map(lambda a: a[: len(tiles)], share(parts, jnp.asarray(dealt)))
+def mirrored(matrix: Array, *, positions: bool) -> Array:
+    """A kernel (n, n, ...) of a batch with itself, whose lower half mirrors the upper one.
+
+    With `positions`, of interleaved axes (n, n, h, h, w, w, ...), the images and the positions of
+    an entry go to the other side together; without, further axes are positions of both.
+    """
+    pairs = (matrix.ndim - 2) // 2 if positions else 0
+    order = [1, 0, *range(2, matrix.ndim)]
+    for k in range(pairs):
+        order[2 + 2 * k], order[3 + 2 * k] = 3 + 2 * k, 2 + 2 * k
+    # In the order of images, then of the positions of one image.
+    is_lower, is_equal = jnp.asarray(False), jnp.asarray(True)
+    for k in range(1 + pairs):
+        left, right = (
+            lax.broadcasted_iota(np.int32, matrix.shape, 2 * k + side) for side in (0, 1)
+        )
+        is_lower, is_equal = is_lower | (is_equal & (left > right)), is_equal & (left == right)
+    return jnp.where(is_lower, jnp.transpose(matrix, order), matrix)
 
 
 def _cut(parts: Any, grid: int, size: int) -> Any:
-    """Cut the leading axis of all arrays into `grid` tiles, the last one filled up with zeros."""
+    """Cut the leading axis of all arrays into `grid` tiles, the last one filled up."""
 
     def cut(array: Array) -> Array:
-        missing = grid * size - array.shape[0]
-        pad = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
-        return jnp.pad(array, pad).reshape(grid, size, *array.shape[1:])
+        # With images of the batch: of zeros, a user's layer may make NaN.
+        which = np.arange(grid * size) % array.shape[0]
+        filled = array if len(which) == array.shape[0] else array[which]
+        return filled.reshape(grid, size, *array.shape[1:])
 
     return jax.tree.map(cut, parts)

@@ -10,18 +10,43 @@ and c = 1 where there is a bias (Sohl-Dickstein et al. 2020, arXiv 2001.07301, e
 parameterization they are the new covariance K', so that the excess over it is just
 
     (Theta - K)' = s_w^2 Theta.
+
+Images held as g = f / s have biases of standard deviation s_b / s, so that K gains s_b^2 i1 i2, and D
+gains s_b^2 (i1 - i2)^2, with i = 1 / s; the latter vanishes for images of one scale.
 """
 
 import dataclasses
-from typing import Any
+from typing import NamedTuple
 
+import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._kernel.algebra.operation import RowOperation, Step, operation, static
+from ntkjax._kernel.algebra.form import Form
+from ntkjax._kernel.algebra.image import Image
+from ntkjax._kernel.algebra.operation import (
+    Context,
+    RowOperation,
+    Seen,
+    Step,
+    operation,
+    static,
+    taken,
+)
+from ntkjax._kernel.algebra.pairs import Pairs, added, covariance
 from ntkjax._kernel.algebra.signal import Signal
-from ntkjax._kernel.algebra.state import Pairs, added, covariance
 
 Scalar = float | Array
+
+#: Least variance of the biases of the standard parameterization, for the choice of scales: their
+#: contribution to the tangent kernel, 1 / (s1 s2), is in the range of float32.
+_LEAST = 1e-30
+
+
+class _Maps(NamedTuple):
+    """What the pairs of an affine map need of an image."""
+
+    inverse: Array | None  # 1 / s, where there are biases
+    var: Array | None  # of the input, where the covariance is to be made
 
 
 @operation
@@ -37,50 +62,68 @@ class Affine(RowOperation):
     channels: int = static()
     width_scale: float | None = static(default=None)
 
+    carries_supplement = True
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether the parameterization is the standard one."""
+        return self.width_scale is not None
+
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals
         out = signal.with_channels(self.channels)
         return dataclasses.replace(out, is_gaussian=True, sources=frozenset({source}))
 
-    @property
-    def reads_channels(self) -> bool:
-        return self.width_scale is not None
+    def affine_variances(self) -> tuple[Scalar, Scalar]:
+        if self.bias_var is None:
+            return self.weight_var, 0.0
+        return self.weight_var, jnp.maximum(self.bias_var, _LEAST if self.is_standard else 0.0)
 
-    def _tangent_scales(self, signal: Signal) -> tuple[Scalar, Scalar]:
-        """The factors a and c of the layer's own contribution to the NTK."""
-        if self.width_scale is None:
-            return self.weight_var, 0.0 if self.bias_var is None else self.bias_var
-        return self.width_scale * signal.channels, 0.0 if self.bias_var is None else 1.0
+    def accepts(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> tuple[Form, ...]:
+        return (taken(given[0], is_distance, False, ntk),)
 
-    def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
-        (var,) = variances
-        return self.weight_var * var + (0.0 if self.bias_var is None else self.bias_var)
+    def form(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> Form:
+        is_excess = ntk and is_distance and not self.is_standard
+        return Form(is_distance, given[0].has_tangent if is_excess else ntk, is_excess)
 
-    def is_excess(self, given: tuple[bool, ...], in_distances: bool) -> bool:
-        return in_distances and self.width_scale is None
+    def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, _Maps]:
+        (image,) = images
+        form, inverse = context.step.here.form, None
+        if self.bias_var is not None:
+            # Clipped, so that no product of two overflows. A scale is no smaller than the biases
+            # that it meets, so biases for which that would matter are zero in this dtype.
+            scale = jnp.maximum(image.scale, jnp.finfo(image.scale.dtype).tiny ** 0.5)
+            inverse = (1 / scale).reshape(*(1,) * context.step.below.ndim, *scale.shape)
+        whole = form.has_tangent and not form.is_excess
+        var = image.variance if whole and form.is_distance else None
+        if image.variance is not None:
+            after = self.weight_var * image.variance
+            if inverse is not None:
+                after = after + self.bias_var * jnp.square(inverse)
+            image = image.with_variance(after)
+        return image, _Maps(inverse, var)
 
-    def has_tangent(self, given: bool, step: Step) -> bool:
-        return given or not step.is_excess
-
-    def takes_excess(self, is_excess: bool) -> bool:
-        return False
-
-    def maps(self, variance: Array | None, step: Step) -> Array | None:
-        """The variance, from which the covariance in the tangent term is made."""
-        needed = step.ntk and step.in_distances and not step.is_excess
-        return variance if needed else None
-
-    def pair(
-        self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
-    ) -> Pairs:
+    def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
         (given,) = pairs
+        first, second, form = seen.first, seen.second, step.here.form
         ntk = None if given.ntk is None else self.weight_var * given.ntk
-        if step.ntk and not step.is_excess:  # of an excess, Theta' - K', that is all: a K + c = K'
-            own_weight, own_bias = self._tangent_scales(step.signal)
-            moment = given.moment
-            cov = covariance(first, second, moment) if step.in_distances else moment
-            ntk = added(ntk, own_weight * cov + own_bias)
+        if form.has_tangent and not form.is_excess:  # of an excess that is all: a K + c = K'
+            cov = given.moment
+            if form.is_distance:
+                cov = covariance(first.var, second.var, cov)
+            a = (
+                self.weight_var
+                if self.width_scale is None
+                else (self.width_scale * step.signal.channels)
+            )
+            ntk = added(ntk, a * cov)
+            if self.bias_var is not None:
+                c = 1.0 if self.is_standard else self.bias_var
+                ntk = ntk + c * (first.inverse * second.inverse)
         moment = self.weight_var * given.moment
-        if not step.in_distances and self.bias_var is not None:
-            moment = moment + self.bias_var
-        return Pairs(moment, ntk)
+        if self.bias_var is None:
+            return Pairs(moment, ntk)
+        if not form.is_distance:
+            return Pairs(moment + self.bias_var * (first.inverse * second.inverse), ntk)
+        other = -second.inverse if step.is_supplement else second.inverse
+        return Pairs(moment + self.bias_var * jnp.square(first.inverse - other), ntk)

@@ -1,6 +1,7 @@
 """Sum of branches: FanInSum.
 
-Distances, variances, covariances and tangents of independent branches all add.
+Distances, variances, covariances and tangents of independent branches all add, once they are held
+in the same scales.
 """
 
 import dataclasses
@@ -10,14 +11,24 @@ from typing import Any
 
 from jax import Array
 
-from ntkjax._kernel.algebra.operation import LayerError, RowOperation, Step, operation
+from ntkjax._kernel.algebra.image import Image, combined_scale
+from ntkjax._kernel.algebra.operation import (
+    Context,
+    LayerError,
+    RowOperation,
+    Seen,
+    Step,
+    operation,
+)
+from ntkjax._kernel.algebra.pairs import Pairs, rescaled
 from ntkjax._kernel.algebra.signal import Signal
-from ntkjax._kernel.algebra.state import Pairs
 
 
 @operation
 class Sum(RowOperation):
     """Sum of independent zero-mean branches."""
+
+    carries_supplement = True
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         first = signals[0]
@@ -37,15 +48,41 @@ class Sum(RowOperation):
             first, is_gaussian=gaussian, sources=sources, is_nonnegative=nonnegative
         )
 
-    def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
-        return functools.reduce(operator.add, variances)
+    def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, Any]:
+        """The sum; of branches of different scales, each with its factor s_b / s and that times v."""
+        data = functools.reduce(operator.or_, (image.data for image in images))
+        known = images[0].variance is not None
+        if not context.step.renews_scale:
+            var = _total([image.required_variance() for image in images]) if known else None
+            return Image(images[0].scale, var, data), None
+        scale = combined_scale([image.scale for image in images], context.ahead)
+        one = (1,) * context.step.below.ndim
+        maps, terms = [], []
+        for image in images:
+            factor = (image.scale / scale).reshape(*one, *scale.shape)
+            product = factor * image.required_variance() if known else None
+            maps.append((factor, product))
+            terms.append(None if product is None else factor * product)
+        return Image(scale, _total(terms) if known else None, data), tuple(maps)
 
-    def pair(
-        self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
-    ) -> Pairs:
-        moment = functools.reduce(operator.add, (given.moment for given in pairs))
+    def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
+        if step.renews_scale:
+            sides = zip(pairs, seen.first, seen.second, strict=True)
+            is_distance = step.here.form.is_distance
+            pairs = tuple(_in_new_scale(*branch, is_distance) for branch in sides)
         tangents = [given.ntk for given in pairs if given.ntk is not None]
-        return Pairs(moment, functools.reduce(operator.add, tangents) if tangents else None)
+        return Pairs(_total([given.moment for given in pairs]), _total(tangents))
+
+
+def _in_new_scale(given: Pairs, first: Any, second: Any, is_distance: bool) -> Pairs:
+    """A branch in the scales of the sum."""
+    product = first[0] * second[0]
+    moment = rescaled(given.moment, first, second) if is_distance else product * given.moment
+    return Pairs(moment, None if given.ntk is None else product * given.ntk)
+
+
+def _total(terms: list[Array]) -> Any:
+    return functools.reduce(operator.add, terms) if terms else None
 
 
 def _check_independent(signals: tuple[Signal, ...]) -> None:

@@ -4,15 +4,15 @@ K' = mean over p of K[p, p],   D' = mean over p of D[p, p].
 """
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift
-from ntkjax._kernel.algebra.operation import RowOperation, Step, operation, static
+from ntkjax._kernel.algebra.image import Image
+from ntkjax._kernel.algebra.operation import Context, RowOperation, Seen, Step, operation, static
+from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.algebra.signal import Signal
-from ntkjax._kernel.algebra.state import Pairs
 
 
 @operation
@@ -21,6 +21,8 @@ class Trace(RowOperation):
 
     batch_axis: int = static()
     batch_axis_out: int = static()
+
+    carries_supplement = True
 
     @property
     def keeps_periods(self) -> bool:
@@ -42,12 +44,13 @@ class Trace(RowOperation):
     def source(self, shift: Shift, below: Diagonals) -> Shift:
         return (0,) * below.ndim
 
-    def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
-        return _mean(variances[0], step.below)
+    def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, None]:
+        (image,) = images
+        if image.variance is not None:
+            image = image.with_variance(_mean(image.variance, context.step.below))
+        return image, None
 
-    def pair(
-        self, pairs: tuple[Pairs, ...], masks: Any, first: Any, second: Any, step: Step
-    ) -> Pairs:
+    def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
         return pairs[0].map(lambda row: _mean(row, step.below))
 
 

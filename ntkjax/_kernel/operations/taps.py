@@ -22,9 +22,11 @@ from jax import Array
 
 from ntkjax._kernel.algebra.boundary import linear_materialized, materialized
 from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift, rings
-from ntkjax._kernel.algebra.operation import RowOperation, Step, operation, static
+from ntkjax._kernel.algebra.image import Image
+from ntkjax._kernel.algebra.operation import Context, RowOperation, Seen, Step, operation, static
+from ntkjax._kernel.algebra.pairs import Pairs
+from ntkjax._kernel.algebra.sides import FIRST, Row, Side, ringed
 from ntkjax._kernel.algebra.signal import Signal
-from ntkjax._kernel.algebra.state import FIRST, Pairs, Row, Side, ringed
 from ntkjax._kernel.algebra.window import Window, infer_windows
 from ntkjax._kernel.operations.windowed import Windowed
 
@@ -40,6 +42,8 @@ class TapSum(Windowed, RowOperation):
     """Mean over the taps of one window per spatial axis."""
 
     windows: tuple[Window, ...] = static()
+
+    carries_supplement = True
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals
@@ -63,17 +67,27 @@ class TapSum(Windowed, RowOperation):
         axes = zip(self.windows, shift, below.periods, strict=True)
         return tuple(window.source_row(d, period) for window, d, period in axes)
 
-    def variance(self, variances: tuple[Array, ...], step: Step) -> Array:
-        var = ringed(variances[0], step.below.periods, self.halo(step.below, step.here))
-        inside = self._inside(step.below, step.here)
+    def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, Array | None]:
+        """The variance before, of which an image contributes where a tap leaves the other one."""
+        (image,), step = images, context.step
+        if image.variance is None:
+            return image, None
+        # Stored, or XLA would make it anew for every tap of the next window.
+        after = materialized(lambda var: self._variance(var, step), image.variance)
+        return image.with_variance(after), image.variance if self._can_leave(step.below) else None
+
+    def _variance(self, var: Array, step: Step) -> Array:
+        var = ringed(var, step.below.periods, self.halo(step.below, step.here.cross))
+        inside = self._inside(step.below, step.here.cross)
         masks = [
             {i: None if own.all() else own.astype(np.float32) for i, own in enumerate(of_axis)}
             for of_axis in inside
         ]
         return self._mean(var, masks, step)
 
-    def masks(self, here: Row, below: Row) -> "TapMasks":
+    def masks(self, here: Row, below: Row | None, step: Step) -> "TapMasks":
         """Where taps lie inside the image, on both sides and on either side alone."""
+        assert below is not None
         inside = self._inside(below.grid, here.grid)
         together = all(isinstance(d, int) and d == 0 for d in here.shift)
         return TapMasks(
@@ -90,15 +104,11 @@ class TapSum(Windowed, RowOperation):
         axes = zip(self.windows, below.sizes, here.periods, strict=True)
         return [np.array(window.inside(size, period)) for window, size, period in axes]
 
-    def maps(self, variance: Array | None, step: Step) -> Array | None:
-        """The variance, of which an image contributes where a tap leaves the other one."""
-        return variance if step.in_distances and self._can_leave(step.below) else None
-
     def _can_leave(self, below: Diagonals) -> bool:
         pairs = zip(self.windows, below.sizes, strict=True)
         return any(window.can_leave(size) for window, size in pairs)
 
-    def image(self, maps: Array | None, masks: "TapMasks", side: Side, step: Step) -> Array | None:
+    def seen(self, maps: Array | None, masks: "TapMasks", side: Side, step: Step) -> Array | None:
         """The mean over taps of the variances where a tap is inside on this side alone.
 
         With w = 1 where a tap is inside here and w' where it is so on the other side, this is the
@@ -118,20 +128,18 @@ class TapSum(Windowed, RowOperation):
             whole, part = _over_taps(whole, axes, axis, own[axis]), new
         return part * (1 / self._count)  # type: ignore[operator]
 
-    def pair(
-        self, pairs: tuple[Pairs, ...], masks: "TapMasks", first: Any, second: Any, step: Step
-    ) -> Pairs:
-        given = pairs[0].map(lambda array: self._mean(array, masks.both(), step))
-        if first is None:
+    def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
+        given = pairs[0].map(lambda array: self._mean(array, seen.masks.both(), step))
+        if seen.first is None:
             return given
-        return Pairs(given.moment + first + second, given.ntk)
+        return Pairs(given.moment + seen.first + seen.second, given.ntk)
 
     @property
     def _count(self) -> int:
         return math.prod(window.taps for window in self.windows)
 
     def _axes(self, step: Step) -> Axes:
-        return tuple(zip(self.windows, step.below.sizes, step.here.periods, strict=True))
+        return tuple(zip(self.windows, step.below.sizes, step.here.cross.periods, strict=True))
 
     def _mean(self, array: Array, masks: Masks, step: Step) -> Array:
         """Mean over taps of the entries at their positions, where the masks let them through."""

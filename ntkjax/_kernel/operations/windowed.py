@@ -4,8 +4,8 @@ from fractions import Fraction
 
 from ntkjax._kernel.algebra.diagonals import Diagonals
 from ntkjax._kernel.algebra.operation import Operation
+from ntkjax._kernel.algebra.sides import Halo
 from ntkjax._kernel.algebra.signal import Signal
-from ntkjax._kernel.algebra.state import Halo
 from ntkjax._kernel.algebra.window import Window
 
 

@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
+from typing import Any
 
-from ntkjax._kernel.algebra.operation import MixingOperation, RowOperation
 from ntkjax._kernel.plan.plan import Plan
 from ntkjax._kernel.plan.resources import Resources, cores
 from ntkjax._kernel.plan.segment import Segment
+from ntkjax._kernel.plan.sweep import Sweep, find_sweeps, sweep_of
 from ntkjax._kernel.plan.tiling import SIDE, Need, Tiling, choose_tiling
 
 #: Floating-point operations in a second of one CPU core (measured on 21 convolutions with ReLU) and
@@ -91,10 +92,8 @@ def forecast(plan: Plan, itemsize: int, resources: Resources) -> Forecast:
     """The plan in numbers."""
     tiling = tiling_of(plan, itemsize, resources)
     size = tiling.size1, tiling.size2
-    if not plan.is_streamed:
-        size = plan.counts
     stages = _stages(plan)
-    count = len(tiling.tiles) if plan.is_streamed else 1
+    count = len(tiling.tiles)
     pairs = count * size[0] * size[1] // tiling.shares
     operations = pairs * sum(stage.operations for stage in stages)
     (device, *_) = resources.devices
@@ -107,13 +106,13 @@ def forecast(plan: Plan, itemsize: int, resources: Resources) -> Forecast:
 
 def tiling_of(plan: Plan, itemsize: int, resources: Resources) -> Tiling:
     """The tiles in which a plan is carried out, for numbers of so many bytes."""
-    scalar = all(plan.held[index].cross.ndim == 0 for index in plan.outputs)
+    scalar = all(plan.places[index].cross.ndim == 0 for index in plan.outputs)
     symmetric = plan.symmetric and scalar
     operations = math.prod(plan.counts) * sum(stage.operations for stage in _stages(plan))
     resources = resources if operations > _WORTH_SHARING else resources.alone()
     shares = 1
     if plan.joint is not None and len(resources.devices) == 1:
-        rows = plan.given_rows(plan.joint, plan.held[plan.joint].cross)
+        rows = plan.given_rows(plan.joint, plan.places[plan.joint].cross)
         shares = math.gcd(rows.count, resources.workers)
     need = need_of(plan, itemsize)
     tiling = choose_tiling(*plan.counts, need, symmetric, resources, shares)
@@ -122,62 +121,47 @@ def tiling_of(plan: Plan, itemsize: int, resources: Resources) -> Tiling:
 
 def _most_members(plan: Plan, images: int) -> int:
     """Most diagonals made together, of so many second images."""
-    groups = (
-        node.operation.groups(plan.given_rows(index, held.cross), held.cross, images)
-        for index, (node, held) in enumerate(zip(plan.nodes, plan.held, strict=True))
-        if isinstance(node.operation, MixingOperation)
-    )
+    groups = (sweep_of(plan, index, images).groups for index in plan.collectors)
     return max(map(math.prod, groups), default=1)
 
 
 def need_of(plan: Plan, itemsize: int) -> Need:
     """Memory that a plan takes for each pair and each image of a tile."""
-    places = [math.prod(held.cross.periods) for held in plan.held]
+    places = [math.prod(place.cross.periods) for place in plan.places]
     kernels = 1 + plan.request.ntk
     pair, image = 6 * kernels * max(places), 0
-    for index, (node, held) in enumerate(zip(plan.nodes, plan.held, strict=True)):
-        operation = node.operation
-        if isinstance(operation, MixingOperation):
-            below = plan.held[node.inputs[0]].cross
-            total = operation.start(below, held.cross, ())
+    for index, (node, place) in enumerate(zip(plan.nodes, plan.places, strict=True)):
+        operation: Any = node.operation
+        if operation.collects:
+            total = operation.start(plan.steps[index].below, place.cross, ())
             pair += kernels * math.prod(total)
-        if index in plan.outputs:
-            pair += kernels * places[index] * held.cross.count
         # Maps of an image, once around and twice along every axis, and as pairs see them.
-        maps = 3 if isinstance(operation, RowOperation) and operation.needs_distance else 1
-        image += places[index] * maps * (2 + 2**held.cross.ndim)
+        maps = 3 if operation.is_costly else 1
+        image += places[index] * maps * (2 + 2**place.cross.ndim)
     return Need(max(places), itemsize * pair, itemsize * image, _most_members(plan, SIDE))
 
 
 def _stages(plan: Plan) -> list[Stage]:
-    """The parts of the work."""
-    result = []
-    for index, node in enumerate(plan.nodes):
-        if isinstance(node.operation, MixingOperation):
-            (below,) = node.inputs
-            rows = plan.given_rows(index, plan.held[index].cross)
-            result.append(_stage(plan, below, rows.count, index))
-        if index in plan.outputs:
-            result.append(_stage(plan, index, plan.held[index].cross.count, None))
-    return result
+    """The parts of the work: the sweeps."""
+    return [_stage(plan, sweep) for sweep in find_sweeps(plan, SIDE)]
 
 
-def _stage(plan: Plan, target: int, diagonals: int, mixing: int | None) -> Stage:
-    """The operations below a target, for all diagonals that are made of it."""
-    zero = (0,) * plan.held[target].cross.ndim
-    segment = Segment.to(plan, target, zero)
-    nodes = sorted(segment.rows)
+def _stage(plan: Plan, sweep: Sweep) -> Stage:
+    """The operations of a sweep, for all of its diagonals."""
+    zero = (0,) * sweep.rows.ndim
+    segment = Segment.to(plan, sweep.targets(plan), zero)
     kernels = 1 + plan.request.ntk
     work, layers = 0.0, 0
-    for i in nodes:
-        operation, places = plan.nodes[i].operation, math.prod(plan.held[i].cross.periods)
+    for i in sorted(segment.rows):
+        operation, place = plan.nodes[i].operation, plan.places[i]
+        positions = math.prod(place.cross.periods)
         if segment.is_source(i):
-            work += 3.0 * places * (plan.nodes[i].signal.channels if operation is None else 1)
-        elif isinstance(operation, RowOperation):
-            work += kernels * places * operation.work
+            work += 3.0 * positions * (1 if operation.is_stored else place.signal.channels)
+        else:
+            work += kernels * positions * operation.work
             layers += 1
-    if mixing is not None:
-        work += kernels * math.prod(plan.held[target].cross.periods) * 4.0
-    sizes = max((plan.held[i].cross.sizes for i in nodes), key=math.prod)
-    end = target if mixing is None else mixing
-    return Stage(plan.nodes[end].place, sizes, diagonals, layers, diagonals * work)
+    for i in sweep.collectors:
+        work += kernels * math.prod(plan.places[i].cross.periods) * 4.0
+    sizes = max((plan.places[i].cross.sizes for i in segment.rows), key=math.prod)
+    place = plan.nodes[sweep.collectors[-1]].place
+    return Stage(place, sizes, sweep.rows.count, layers, sweep.rows.count * work)

@@ -6,6 +6,8 @@ from ntkjax._kernel.algebra.graph import Graph, Part, Value, build, map_value
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import LayerError
 from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.operations.inputs import ArrayInput
+from ntkjax._kernel.operations.kernels import KernelInput
 from ntkjax._kernel.plan.plan import Plan, Request, make_plan
 
 
@@ -58,7 +60,8 @@ def network_graph(part: Part, items: list[Any], structure: Value) -> tuple[Graph
         signal = _signal(item, index)
         if isinstance(item, Kernel):
             _check_kernel(item, signal, index)
-        graph.add_input(signal, is_kernel=isinstance(item, Kernel))
+        is_kernel = isinstance(item, Kernel)
+        graph.add_input(KernelInput() if is_kernel else ArrayInput(), signal, is_named=is_kernel)
     output = build(part, graph, structure, "network")
     for index in range(len(items)):
         _check_batches(graph, index)

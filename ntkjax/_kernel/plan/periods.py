@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from ntkjax._kernel.algebra.graph import Graph, Node
 from ntkjax._kernel.algebra.window import Window
-from ntkjax._kernel.operations.mixing import Reperiod
+from ntkjax._kernel.operations.banded import Reperiod
 
 Ratios = tuple[Fraction, ...]
 
@@ -80,7 +80,6 @@ class _Assigner:
 
     def follow(self, node: Node) -> int:
         """A node whose periods follow those of its only or first input."""
-        assert node.operation is not None
         given = self.graph.nodes[node.inputs[0]].signal
         rules = [node.operation.period_ratio(given, axis) for axis in range(len(given.sizes))]
         for index in (node.inputs[0], None):
@@ -132,7 +131,7 @@ def assign_periods(graph: Graph) -> tuple[Graph, list[tuple[int, ...]], list[int
     index: list[int] = []
     for node in graph.nodes:
         node = dataclasses.replace(node, inputs=tuple(index[i] for i in node.inputs))
-        if node.operation is None or not node.operation.keeps_periods:
+        if not node.inputs or not node.operation.keeps_periods:
             index.append(assigner.fresh(node))
             continue
         others = tuple(assigner.aligned(node.inputs[0], i) for i in node.inputs[1:])

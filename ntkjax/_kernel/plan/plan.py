@@ -1,18 +1,34 @@
 """The plan: from the output backwards, what every place of a network must hold.
 
 Which diagonals of the cross kernel, which of the kernels of images with themselves (a pool needs
-them to know the variance of its output), and whether as distances (a nonlinearity comes later) or
-as covariances.
+them to know the variance of its output), and in which form (see `forms.py`).
+
+A worked example. Four positions, [Conv with three taps, Relu, GlobalAvgPool], NTK, two batches:
+
+    node  operation     diagonals of the cross kernel   of images with themselves   form
+    0     input         0 1 2 3                         0 1 2 3                     distance
+    1     tap sum       0 1 2 3                         0 1 2 3                     distance
+    2     affine map    0 1 2 3                         0 1 2 3                     distance, excess
+    3     Relu          0 1 2 3                         0 1 2 3                     distance
+    4     conversion    0 1 2 3                                                     covariance
+    5     global pool   one, of no axes                                             covariance
+
+With a nonlinearity after the pool, the pool would be held as a distance, and would need the kernels
+of images with themselves; here it does not, and column three is empty but for what `get` asks for.
 """
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 from ntkjax._kernel.algebra.diagonals import Diagonals
 from ntkjax._kernel.algebra.graph import Graph, Node
-from ntkjax._kernel.algebra.operation import MixingOperation, RowOperation, Step
-from ntkjax._kernel.algebra.state import NO_HALO, Halo
+from ntkjax._kernel.algebra.operation import Place, Step
+from ntkjax._kernel.algebra.sides import NO_HALO, Halo
+from ntkjax._kernel.operations.convert import Output, Reveal
+from ntkjax._kernel.plan.forms import Forms, assign_forms
 from ntkjax._kernel.plan.periods import assign_periods
+from ntkjax._kernel.plan.scales import Scales, find_scales
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,70 +39,48 @@ class Request:
       ntk: whether the neural tangent kernel is wanted.
       cov: whether the covariances of images with themselves are wanted.
       diagonal_spatial: whether equal positions suffice.
+      distance: whether the distances are wanted beside the covariances.
     """
 
     ntk: bool
     cov: bool
     diagonal_spatial: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Held:
-    """What one place of the network holds.
-
-    Attributes:
-      cross: diagonals of the kernel between the two batches.
-      own: diagonals of the kernels of images with themselves.
-      in_distances: whether as distances rather than covariances.
-      is_excess: whether the tangent kernel is its excess over the covariance.
-      halo: what a row holds beyond its ends, for the windows that read it.
-      is_ring: whether that is the row's other end, not zeros.
-    """
-
-    cross: Diagonals
-    own: Diagonals | None
-    in_distances: bool
-    is_excess: bool
-    halo: Halo
-    is_ring: bool
+    distance: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A graph, what each node holds, and the nodes of the outputs."""
+    """A graph, what each node holds, and the nodes of the outputs.
+
+    Attributes:
+      nodes: the operations, in the order of computation.
+      places: what each of them makes.
+      steps: what each of them is told.
+      outputs: the nodes that collect what was asked for.
+      request: what was asked for.
+      symmetric: whether both batches are the same.
+    """
 
     nodes: tuple[Node, ...]
-    held: tuple[Held, ...]
+    places: tuple[Place, ...]
+    steps: tuple[Step, ...]
     outputs: tuple[int, ...]
     request: Request
     symmetric: bool
 
     @functools.cached_property
     def consumers(self) -> list[list[int]]:
-        """For each node, the nodes that take it; an output is taken by one beyond the last."""
+        """For each node, the nodes that take it; twice, one that takes it twice."""
         result: list[list[int]] = [[] for _ in self.nodes]
         for index, node in enumerate(self.nodes):
             for j in node.inputs:
                 result[j].append(index)
-        for index in self.outputs:
-            result[index].append(len(self.nodes))
         return result
 
     @functools.cached_property
-    def has_tangent(self) -> list[bool]:
-        """For each node, whether what is held of its tangent kernel is other than zero.
-
-        That of inputs vanishes, and so does, as an excess, that of the first linear layer.
-        """
-        known: list[bool] = []
-        for index, node in enumerate(self.nodes):
-            given = any(known[j] or self.is_resolved(index, j) for j in node.inputs)
-            operation = node.operation
-            tangent = (
-                operation.has_tangent(given, self.step(index)) if operation else node.is_kernel
-            )
-            known.append(tangent and self.request.ntk)
-        return known
+    def scales(self) -> Scales:
+        """Where the images get new scales."""
+        return find_scales(self.nodes)
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -94,11 +88,18 @@ class Plan:
         signal = self.nodes[0].signal
         return signal.shape1[signal.batch_axis], signal.shape2[signal.batch_axis]
 
-    @property
-    def is_streamed(self) -> bool:
-        """Whether it is made diagonal by diagonal, tile by tile: not for a user's own layers."""
-        operations = (node.operation for node in self.nodes)
-        return all(o is None or isinstance(o, (RowOperation, MixingOperation)) for o in operations)
+    def is_source(self, i: int) -> bool:
+        """Whether segments start at a node: an input, or held on several diagonals at once."""
+        return self.nodes[i].operation.is_stored or not self.nodes[i].inputs
+
+    @functools.cached_property
+    def collectors(self) -> tuple[int, ...]:
+        """The nodes that make their diagonals of many, outputs not among them."""
+        return tuple(
+            i
+            for i, node in enumerate(self.nodes)
+            if node.operation.collects and i not in self.outputs
+        )
 
     @functools.cached_property
     def joint(self) -> int | None:
@@ -106,88 +107,102 @@ class Plan:
 
         What its input diagonals add to it may be made apart.
         """
-        mixing = [i for i, n in enumerate(self.nodes) if isinstance(n.operation, MixingOperation)]
-        if len(mixing) != 1 or self.held[mixing[0]].cross.ndim or not self.is_streamed:
+        if len(self.collectors) != 1 or self.places[self.collectors[0]].cross.ndim:
             return None
-        (index,) = mixing
+        (index,) = self.collectors
         taken = [j for node in self.nodes[index + 1 :] for j in node.inputs]
-        return index if min(*taken, *self.outputs, index) == index else None
-
-    def form(self, index: int) -> tuple:
-        """In which arrays the pairs of one diagonal come at a node."""
-        held = self.held[index]
-        places = held.cross.sizes, held.cross.periods
-        tangent = held.is_excess, self.has_tangent[index]
-        return places, held.in_distances, *tangent, held.halo, held.is_ring
-
-    def step(self, index: int) -> Step:
-        """All that the operation of a node needs to know."""
-        node, held = self.nodes[index], self.held[index]
-        below = node.inputs[0] if node.inputs else index
-        return Step(
-            self.nodes[below].signal,
-            self.held[below].cross,
-            held.cross,
-            held.in_distances,
-            self.request.ntk,
-            bool(node.inputs) and self.held[below].is_excess and not self.is_resolved(index, below),
-            held.is_excess,
-        )
-
-    def is_converted(self, consumer: int, given: int) -> bool:
-        """Whether a consumer takes covariances where its input is held as distances."""
-        operation = self.nodes[consumer].operation
-        keeps = self.held[consumer].in_distances or (operation and operation.needs_distance)
-        return self.held[given].in_distances and not keeps
-
-    def is_resolved(self, consumer: int, given: int) -> bool:
-        """Whether a consumer takes the whole tangent kernel of an input that holds its excess."""
-        operation = self.nodes[consumer].operation
-        if not self.held[given].is_excess or operation is None:
-            return False
-        takes = operation.takes_excess(self.held[consumer].is_excess)
-        return self.is_converted(consumer, given) or not takes
-
-    def _own_rows(self, index: int) -> Diagonals | None:
-        held, operation = self.held[index], self.nodes[index].operation
-        if operation is not None and operation.needs_energy and held.in_distances:
-            zero = held.cross.zero()
-            return zero if held.own is None else zero.union(held.own)
-        return held.own
-
-    def of_images(self, *, tangents: bool = False) -> "Plan":
-        """The plan for the kernels of images with themselves, without their `tangents`."""
-
-        def own(index: int, held: Held) -> Held:
-            rows = self._own_rows(index)
-            cross = held.cross.zero() if rows is None else rows
-            return dataclasses.replace(
-                held, cross=cross, own=rows, is_excess=held.is_excess and tangents
-            )
-
-        held = tuple(own(i, h) for i, h in enumerate(self.held))
-        request = dataclasses.replace(self.request, ntk=self.request.ntk and tangents)
-        return dataclasses.replace(self, held=held, request=request)
+        return index if min(*taken, index) == index else None
 
     def given_rows(self, index: int, rows: Diagonals) -> Diagonals:
-        """The diagonals of its input that a node makes `rows` of."""
+        """The diagonals of its (first) input that a node makes `rows` of."""
         node = self.nodes[index]
-        assert node.operation is not None
-        geometry = self.held[node.inputs[0]].cross
+        geometry = self.places[node.inputs[0]].cross
         return geometry.with_rows(node.operation.demand(rows, geometry))
+
+    @functools.cached_property
+    def of_images(self) -> "Plan":
+        """The plan for the kernels of images with themselves, without tangents."""
+
+        def own(index: int, place: Place) -> Place:
+            rows = self.own_rows(index)
+            cross = place.cross.zero() if rows is None else rows
+            form = place.form.without_tangent()
+            return dataclasses.replace(place, cross=cross, own=rows, form=form)
+
+        places = tuple(own(i, place) for i, place in enumerate(self.places))
+
+        def step(index: int, step: Step) -> Step:
+            forms = (place.form.without_tangent() for place in step.inputs)
+            inputs = tuple(
+                dataclasses.replace(places[j], form=form)
+                for j, form in zip(self.nodes[index].inputs, forms, strict=True)
+            )
+            return dataclasses.replace(step, inputs=inputs, here=places[index])
+
+        steps = tuple(step(i, s) for i, s in enumerate(self.steps))
+        request = dataclasses.replace(self.request, ntk=False)
+        return dataclasses.replace(self, places=places, steps=steps, request=request)
+
+    def own_rows(self, index: int) -> Diagonals | None:
+        """The diagonals of the kernels of images with themselves that are made at a node."""
+        place = self.places[index]
+        if self.nodes[index].operation.needs_energy and place.form.is_distance:
+            zero = place.cross.zero()
+            return zero if place.own is None else zero.union(place.own)
+        return place.own
 
 
 def make_plan(graph: Graph, outputs: list[int], request: Request, symmetric: bool) -> Plan:
     """Decide, from the outputs backwards, what every node holds."""
+    graph, ends = _with_outputs(graph, outputs, request)
     graph, periods, index = assign_periods(graph)
-    outputs = [index[i] for i in outputs]
+    ends = [index[i] for i in ends]
+    forms = assign_forms(graph, request.ntk)
+    nodes = tuple(forms.graph.nodes)
+    ends = [forms.index[i] for i in ends]
     geometry = [
-        Diagonals(node.signal.sizes, period, ((),) * len(period))
-        for node, period in zip(graph.nodes, periods, strict=True)
+        Diagonals(nodes[i].signal.sizes, periods[j], ((),) * len(periods[j]))
+        for i, j in enumerate(forms.origin)
     ]
+    cross, own = _demands(nodes, ends, geometry, forms, request)
+    parts = zip(nodes, cross, own, forms.held, *_halos(nodes, geometry), strict=True)
+    places = tuple(Place(node.signal, *rest) for node, *rest in parts)
+    renews = find_scales(nodes).renews
+    steps = tuple(
+        Step(_inputs(node, places, forms.taken[i]), places[i], renews[i])
+        for i, node in enumerate(nodes)
+    )
+    return Plan(nodes, places, steps, tuple(ends), request, symmetric)
+
+
+def _with_outputs(graph: Graph, outputs: list[int], request: Request) -> tuple[Graph, list[int]]:
+    """The graph with nodes that reveal and collect what was asked for."""
+    graph, ends = Graph(list(graph.nodes)), []
+    for i in outputs:
+        below = graph.nodes[i]
+        for operation in (Reveal(request.distance), Output()):
+            graph.nodes.append(Node(operation, (i,), below.signal, below.place))
+            i = len(graph.nodes) - 1
+        ends.append(i)
+    return graph, ends
+
+
+def _inputs(node: Node, places: Sequence[Place], taken: tuple) -> tuple[Place, ...]:
+    """The places that a node takes, in the forms that it accepts."""
+    inputs = zip(node.inputs, taken, strict=True)
+    return tuple(dataclasses.replace(places[j], form=form) for j, form in inputs)
+
+
+def _demands(
+    nodes: tuple[Node, ...],
+    ends: list[int],
+    geometry: list[Diagonals],
+    forms: Forms,
+    request: Request,
+) -> tuple[list[Diagonals], list[Diagonals | None]]:
+    """The diagonals of the cross kernel, and of images with themselves, of every node."""
     cross = list(geometry)
-    own: list[Diagonals | None] = [None] * len(graph.nodes)
-    in_distances = [bool(n.operation and n.operation.gives_distance) for n in graph.nodes]
+    own: list[Diagonals | None] = [None] * len(nodes)
 
     def add(index: int, more: Diagonals, more_own: Diagonals | None) -> None:
         cross[index] = cross[index].union(more)
@@ -195,65 +210,36 @@ def make_plan(graph: Graph, outputs: list[int], request: Request, symmetric: boo
             held = own[index]
             own[index] = more_own if held is None else held.union(more_own)
 
-    for i in outputs:
+    for i in ends:
         wanted = geometry[i].zero() if request.diagonal_spatial else geometry[i].all()
         add(i, wanted, wanted if request.cov else None)
-    for i in reversed(range(len(graph.nodes))):
-        node = graph.nodes[i]
-        if node.operation is None:
-            continue
-        linear = not node.operation.gives_distance
-        for j in node.inputs:
-            add(j, *_needs(node, cross[i], own[i], in_distances[i], geometry[j]))
-            if node.operation.needs_distance or (linear and in_distances[i]):
-                in_distances[j] = True
-    forms = zip(
-        cross, own, in_distances, _excesses(graph, in_distances, request), *_halos(graph, geometry),
-        strict=True,
-    )  # fmt: skip
-    held = tuple(Held(*parts) for parts in forms)
-    return Plan(tuple(graph.nodes), held, tuple(outputs), request, symmetric)
+    for i in reversed(range(len(nodes))):
+        for j in nodes[i].inputs:
+            add(j, *_needs(nodes[i], cross[i], own[i], forms.held[i].is_distance, geometry[j]))
+    return cross, own
 
 
 def _needs(
-    node: Node,
-    cross: Diagonals,
-    own: Diagonals | None,
-    in_distances: bool,
-    geometry: Diagonals,
+    node: Node, cross: Diagonals, own: Diagonals | None, is_distance: bool, geometry: Diagonals
 ) -> tuple[Diagonals, Diagonals | None]:
     """The cross and the own diagonals that a node needs of an input of the given geometry."""
     operation = node.operation
-    assert operation is not None
     needed = geometry.with_rows(operation.demand(cross, geometry))
     if operation.needs_self:
         return needed, geometry.all()
     wanted = [own] if own is not None else []
-    if operation.needs_energy and in_distances:
+    if operation.needs_energy and is_distance:
         wanted.append(cross.zero())
     rows = [geometry.with_rows(operation.demand(one, geometry)) for one in wanted]
     return needed, functools.reduce(Diagonals.union, rows) if rows else None
 
 
-def _excesses(graph: Graph, in_distances: list[bool], request: Request) -> list[bool]:
-    """At which nodes the tangent kernel is carried as its excess over the covariance."""
-    result: list[bool] = []
-    for node, distances in zip(graph.nodes, in_distances, strict=True):
-        if node.operation is None or not request.ntk:
-            result.append(False)
-            continue
-        given = tuple(result[j] and distances for j in node.inputs)
-        result.append(node.operation.is_excess(given, distances))
-    return result
-
-
-def _halos(graph: Graph, geometry: list[Diagonals]) -> tuple[list[Halo], list[bool]]:
+def _halos(nodes: tuple[Node, ...], geometry: list[Diagonals]) -> tuple[list[Halo], list[bool]]:
     """How far beyond the rows of each node its consumers read, and whether they want a ring."""
     halos = [NO_HALO * places.ndim for places in geometry]
     rings = [False] * len(halos)
-    for i, node in enumerate(graph.nodes):
+    for i, node in enumerate(nodes):
         for j in node.inputs:
-            assert node.operation is not None
             needed = node.operation.halo(geometry[j], geometry[i])
             halos[j] = tuple(
                 (max(a, c), max(b, d)) for (a, b), (c, d) in zip(halos[j], needed, strict=True)

@@ -13,7 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ntkjax._kernel.algebra.operation import RowOperation
+from ntkjax._kernel.algebra.operation import Operation
+from ntkjax._kernel.algebra.sides import NO_HALO
 from ntkjax._kernel.plan.plan import Plan
 
 #: Fewer operations are no run: one by one they take longer to compile, and a fifth less to run,
@@ -53,7 +54,7 @@ class Run:
         repetitions = range(self.start, self.last + 1, self.period)
         return [Run(some[0], self.period, len(some)) for some in in_pieces(repetitions)]
 
-    def operations(self, plan: Plan, dtype: Any) -> dict[int, RowOperation]:
+    def operations(self, plan: Plan, dtype: Any) -> dict[int, Operation]:
         """The operations of a block, their numbers stacked along the repetitions."""
 
         def stack(*leaves: Any) -> Any:
@@ -99,6 +100,8 @@ def find_runs(plan: Plan) -> dict[int, Run]:
         number = 0
         while is_block(start + number * period, period):
             here = start + number * period
+            if number and max(consumers[here - 1]) >= here + period:
+                break  # somebody else takes the block before, which a loop does not give away
             if kinds[here : here + period] != kinds[start : start + period]:
                 break
             number += 1
@@ -122,19 +125,17 @@ def find_runs(plan: Plan) -> dict[int, Run]:
 
 def _kind(plan: Plan, index: int) -> Any:
     """What must agree for two operations to be the same body of a loop; None for no loop."""
-    node = plan.nodes[index]
-    operation = node.operation
-    if not isinstance(operation, RowOperation) or not operation.keeps_rows:
+    node, step = plan.nodes[index], plan.steps[index]
+    operation: Any = node.operation
+    if plan.is_source(index) or not operation.keeps_rows or step.renews_scale:
         return None
-    step = plan.step(index)
-    same_geometry = (step.below.sizes, step.below.periods) == (step.here.sizes, step.here.periods)
-    changed = any(plan.is_converted(index, j) or plan.is_resolved(index, j) for j in node.inputs)
-    if changed or not same_geometry or not step.in_distances:
+    geometry = [(place.cross.sizes, place.cross.periods) for place in (*step.inputs, step.here)]
+    if len(set(geometry)) > 1 or not step.here.form.is_distance:
         return None
     leaves, structure = jax.tree.flatten(operation)
     types = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
-    channels = step.signal.channels if operation.reads_channels else None
     # The last block may be read further beyond its ends, or less, than the others.
-    forms = (*(plan.form(j) for j in node.inputs), plan.form(index)[:-2])
-    inputs = tuple(index - j for j in node.inputs)
-    return structure, types, inputs, forms, channels, step.signal.is_nonnegative
+    alone = dataclasses.replace(
+        step, here=dataclasses.replace(step.here, halo=NO_HALO, is_ring=False)
+    )
+    return structure, types, tuple(index - j for j in node.inputs), alone

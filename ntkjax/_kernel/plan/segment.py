@@ -4,6 +4,11 @@ Within a segment every diagonal is made of one diagonal below, so that the whole
 runs on one diagonal, while it lies in the cache. What depends on single images or on the diagonal
 alone is made first, for all pairs that share it (`contributions.py`); then the pairs (`pairs.py`),
 in which a run of equal blocks is a loop (`runs.py`).
+
+Of [Conv, stride 2 | Relu | global pool] on an axis of eight positions, the segment that ends below
+the pool at displacement 3 of four output positions starts at displacement 6 of the input:
+
+    input: 6  ->  tap sum: 3  ->  affine map: 3  ->  Relu: 3.
 """
 
 import dataclasses
@@ -11,43 +16,44 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from ntkjax._kernel.algebra.diagonals import Shift
-from ntkjax._kernel.algebra.operation import RowOperation
-from ntkjax._kernel.algebra.state import NO_HALO, Halo, Row
+from ntkjax._kernel.algebra.operation import Operation, Step
+from ntkjax._kernel.algebra.sides import NO_HALO, Halo, Row
 from ntkjax._kernel.plan.plan import Plan
 from ntkjax._kernel.plan.runs import Run, find_runs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Segment:
-    """The nodes that make one diagonal of a target.
+    """The nodes that make one diagonal of some targets.
 
     Attributes:
       plan: the plan of the network.
-      target: the node to make.
+      targets: the nodes to make.
       rows: the diagonal of every node of the segment.
       runs: its runs, by their first node.
     """
 
     plan: Plan
-    target: int
+    targets: tuple[int, ...]
     rows: dict[int, Row]
     runs: dict[int, Run]
 
     @classmethod
-    def to(cls, plan: Plan, target: int, shift: Shift) -> "Segment":
-        """The segment that ends in `target`, at one of its diagonals (or arrays of them)."""
-        rows = {target: Row(plan.held[target].cross, shift)}
-        for index in range(target, -1, -1):
-            operation = plan.nodes[index].operation
-            if index in rows and isinstance(operation, RowOperation):
+    def to(cls, plan: Plan, targets: tuple[int, ...], shift: Shift) -> "Segment":
+        """The segment that ends in `targets`, at one of their diagonals (or arrays of them)."""
+        rows = {i: Row(plan.places[i].cross, shift) for i in targets}
+        for index in range(max(targets), -1, -1):
+            if index in rows and not plan.is_source(index):
+                operation: Any = plan.nodes[index].operation
                 for j in plan.nodes[index].inputs:
-                    grid = plan.held[j].cross
+                    grid = plan.places[j].cross
                     rows[j] = Row(grid, operation.source(rows[index].shift, grid))
         runs = {i: run for i, run in find_runs(plan).items() if run.last in rows}
-        return cls(plan, target, rows, runs)
+        return cls(plan, targets, rows, runs)
 
     @functools.cached_property
     def order(self) -> list[int]:
@@ -61,42 +67,52 @@ class Segment:
         return frozenset(i for run in self.runs.values() for i in run.block)
 
     def is_source(self, i: int) -> bool:
-        """Whether a node starts a segment: an input, or held on several diagonals at once."""
-        return not isinstance(self.plan.nodes[i].operation, RowOperation)
+        """Whether the segment starts at a node."""
+        return self.plan.is_source(i)
 
-    def operation(self, i: int) -> RowOperation:
-        """The operation of a node that is no source."""
-        operation = self.plan.nodes[i].operation
-        assert isinstance(operation, RowOperation)
-        return operation
+    def operation(self, i: int) -> Operation:
+        """The operation of a node."""
+        return self.plan.nodes[i].operation
 
-    def below(self, i: int) -> Row:
-        """The diagonal of the (first) input of a node."""
-        return self.rows[self.plan.nodes[i].inputs[0]]
+    def step(self, i: int) -> Step:
+        """What the operation of a node is told."""
+        return self.plan.steps[i]
+
+    def below(self, i: int) -> Row | None:
+        """The diagonal of the (first) input of a node; None of a node where the segment starts."""
+        return None if self.is_source(i) else self.rows[self.plan.nodes[i].inputs[0]]
 
     def halo(self, i: int, j: int) -> Halo:
         """What consumer i reads of its input j beyond its ends."""
-        return self.operation(i).halo(self.plan.held[j].cross, self.plan.held[i].cross)
+        return self.operation(i).halo(self.plan.places[j].cross, self.plan.places[i].cross)
 
-    def changes(self, i: int, j: int) -> bool:
-        """Whether consumer i needs the variances of its input j to take it."""
-        return self.plan.is_converted(i, j) or self.plan.is_resolved(i, j)
+    def maps_row(self, i: int) -> tuple[Row, Halo]:
+        """The row on which the maps of a node are seen, and their halo."""
+        below = self.below(i)
+        if below is None:
+            row = self.rows[i]
+            return row, NO_HALO * row.grid.ndim
+        return below, self.halo(i, self.plan.nodes[i].inputs[0])
+
+    def map_axes(self, i: int) -> int:
+        """How many axes a map of a node has before its positions."""
+        return self.operation(i).map_axes + int(i in self.repeated)
 
     def consumers(self, i: int) -> list[int]:
         """The nodes of the segment that take a node; twice, one that takes it twice."""
-        return [c for c in self.plan.consumers[i] if c in self.rows]
+        return [c for c in self.plan.consumers[i] if c in self.rows and not self.is_source(c)]
 
     def is_kept(self, i: int) -> bool:
         """Whether a node is stored: for several consumers, a window that reads it, or a loop.
 
         So is what is costly to make: XLA might make it again for each of its consumer's results.
         """
-        held, operation = self.plan.held[i], self.plan.nodes[i].operation
+        place = self.plan.places[i]
         consumers = self.consumers(i)
-        windowed = held.halo != NO_HALO * held.cross.ndim
-        costly = isinstance(operation, RowOperation) and operation.is_costly
+        windowed = place.halo != NO_HALO * place.cross.ndim
+        costly = not self.is_source(i) and self.operation(i).is_costly
         read_once = len(consumers) == 1 and consumers[0] not in self.runs
-        return i == self.target or windowed or costly or not read_once
+        return i in self.targets or windowed or costly or not read_once
 
     def groups(self, nodes: Sequence[int]) -> list[list[int]]:
         """Of some nodes in order, those that are made together: each group ends in a kept one."""
@@ -112,25 +128,43 @@ class Segment:
         """The nodes, of some, that node i is made of, itself included."""
         found = {i}
         for j in reversed(among):
-            if j in found:
+            if j in found and not self.is_source(j):
                 found |= {k for k in self.plan.nodes[j].inputs if k in among}
         return sorted(found)
 
-    def likeness(self, i: int) -> Any:
-        """What two nodes have in common whose masks are equal, and what they make of them."""
-        operation = self.operation(i)
-        rows = self.rows[i], self.below(i)
-        geometry = ((r.grid.sizes, r.grid.periods, *map(_identity, r.shift)) for r in rows)
-        return type(operation), getattr(operation, "windows", None), *geometry
+    def supplement(self, i: int) -> list[int]:
+        """The nodes from the inputs to node i through which E (g + g')^2 can be carried.
+
+        Empty where it cannot, or where node i has no use for it.
+        """
+        if not self.operation(i).takes_supplement or self.step(i).signal.is_nonnegative:
+            return []
+        found = set(self.plan.nodes[i].inputs)
+        for j in range(i - 1, -1, -1):
+            if j in found and not self.is_source(j):
+                found |= set(self.plan.nodes[j].inputs)
+        inside = all(self.operation(j).carries_supplement and j in self.order for j in found)
+        return sorted(found) if inside and not found & self.repeated else []
+
+    def key(self, i: int) -> Any:
+        """All that the masks of a node, and what it makes of them, depend on.
+
+        The operation with every static field, which of its numbers are which, what the planner
+        decided, and the diagonals.
+        """
+        numbers, structure = jax.tree.flatten(self.operation(i))
+        rows = [self.rows[i], *([] if (below := self.below(i)) is None else [below])]
+        diagonals = tuple((row.grid, *map(_identity, row.shift)) for row in rows)
+        return structure, tuple(map(id, numbers)), self.step(i), diagonals
 
     def masks(self) -> dict[int, Any]:
         """What depends on the diagonal alone, for every operation; equal ones are made once."""
         made: dict[Any, Any] = {}
-        likeness = {i: self.likeness(i) for i in self.order if not self.is_source(i)}
-        for i, kind in likeness.items():
-            if kind not in made:
-                made[kind] = self.operation(i).masks(self.rows[i], self.below(i))
-        return {i: made[kind] for i, kind in likeness.items()}
+        keys = {i: self.key(i) for i in self.order}
+        for i, key in keys.items():
+            if key not in made:
+                made[key] = self.operation(i).masks(self.rows[i], self.below(i), self.step(i))
+        return {i: made[key] for i, key in keys.items()}
 
 
 def _identity(shift: Any) -> Any:

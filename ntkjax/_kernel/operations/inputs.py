@@ -1,7 +1,7 @@
-"""Inputs: their layout and their distances.
+"""The inputs of a network: batches of arrays, and kernels that another network returned.
 
-Distances are sums of squared differences, never differences of products, so that near-equal inputs
-keep all their digits.
+Distances of arrays are sums of squared differences, never differences of products, so that
+near-equal inputs keep all their digits.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,45 @@ from jax import Array, lax
 
 from ntkjax._kernel.algebra.boundary import materialized
 from ntkjax._kernel.algebra.diagonals import Diagonals
+from ntkjax._kernel.algebra.form import Form
+from ntkjax._kernel.algebra.image import Image, new_scale, root_mean_square
+from ntkjax._kernel.algebra.operation import Context, Operation, Seen, Step, operation
+from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.algebra.signal import Signal
 
 #: How many channels are summed in one pass over a block of pairs: enough that the block is read and
 #: written rarely, few enough that the inputs stay in registers.
 _CHANNELS_AT_ONCE = 16
+
+
+@operation
+class ArrayInput(Operation):
+    """Two batches of arrays: D = mean over channels of (g(x)[p] - g(x')[q])^2."""
+
+    carries_supplement = True
+    map_axes = 1
+
+    def form(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> Form:
+        return Form(is_distance)
+
+    def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, Array]:
+        """The images g = x / s, channels in front."""
+        here = context.step.here
+        x = by_position(context.array, here.signal, here.cross)
+        axes = tuple(range(x.ndim - 1))
+        # Of the positions that exist: dead places are zero, and count for nothing.
+        std = root_mean_square(x[(slice(None), *here.cross.crop)], axes)
+        scale = new_scale(std, context.ahead, ())
+        values = x / scale
+        var = jnp.mean(jnp.square(values), axis=0) if here.form.is_distance else None
+        return Image(scale, var), values
+
+    def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
+        if not step.here.form.is_distance:
+            term = jnp.multiply
+        else:
+            term = squared_sum if step.is_supplement else squared_distance
+        return Pairs(mean_over_channels(term, seen.first, seen.second))
 
 
 def by_position(x: Array, signal: Signal, grid: Diagonals) -> Array:
@@ -29,6 +63,11 @@ def by_position(x: Array, signal: Signal, grid: Diagonals) -> Array:
 def squared_distance(a: Array, b: Array) -> Array:
     """(a - b)^2: the term of a distance, summed over channels."""
     return jnp.square(a - b)
+
+
+def squared_sum(a: Array, b: Array) -> Array:
+    """(a + b)^2, the squared distance of a and -b."""
+    return jnp.square(a + b)
 
 
 def mean_over_channels(term: Callable[[Array, Array], Array], first: Array, second: Array) -> Array:

@@ -1,57 +1,22 @@
-"""The arrays that flow between layers.
+"""How pairs on a diagonal see what belongs to one of their two images.
 
-The kernel of a pair of points is carried as the squared distance D = E (f(x)[p] - f(x')[q])^2
-beside the variances v1[p], v2[q], because 1 - cos of two near-equal points, computed from a
-covariance, has lost half of its digits. The covariance is (v1 + v2 - D) / 2. After the last
-nonlinearity only the covariance is wanted, and it alone is carried.
+Four positions, displacement d = 1: the pair at p is of position p of the first image and of
+position p + 1 of the second, where 0 follows 3. The variances of a first image are seen as they
+are, v[0] v[1] v[2] v[3]; those of a second image as v[1] v[2] v[3] v[0].
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from ntkjax._kernel.algebra.diagonals import Diagonals, Shift, rings
 
 #: For each spatial axis, how many entries a row holds before its first and after its last.
 Halo = tuple[tuple[int, int], ...]
 NO_HALO: Halo = ((0, 0),)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Pairs:
-    """Kernels between images on one diagonal, or on several with an axis in front.
-
-    `moment` is the distance or the covariance; `ntk` is the tangent kernel, or its excess over the
-    covariance, and None when it is not asked for or vanishes.
-    """
-
-    moment: Array
-    ntk: Array | None = None
-
-    def map(self, fn: Callable[[Array], Array]) -> "Pairs":
-        """The same linear operation on both arrays."""
-        return jax.tree.map(fn, self)
-
-
-def added(tangent: Array | None, more: Array) -> Array:
-    """A tangent kernel, which may vanish, and more."""
-    return more if tangent is None else tangent + more
-
-
-def added_at(total: Array, more: Array, place: Sequence[Any]) -> Array:
-    """A total with more from `place` on, which XLA adds where it is."""
-    held = lax.dynamic_slice(total, place, more.shape, allow_negative_indices=False)
-    return lax.dynamic_update_slice(total, held + more, place, allow_negative_indices=False)
-
-
-def covariance(first: Array, second: Array, distance: Array) -> Array:
-    """(v1 + v2 - D) / 2, the variances as seen by the pairs."""
-    return 0.5 * (first + second - distance)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +43,9 @@ class Side:
     """How pairs see what belongs to one of their two images.
 
     A map `[position per axis ..., *lanes]` of the first image is seen at p, one of the second at
-    the partner p + d. It is laid out once for all diagonals, as far as it is seen at the same
-    places on all of them; and then seen on some, which are lanes of their own where they are
-    several (see `lanes.py`).
+    the partner p + d. An axis of length 1 says that all positions are alike, and stays. A map is
+    laid out once for all diagonals, as far as it is seen at the same places on all of them; and
+    then seen on some, which are lanes of their own where they are several (see `lanes.py`).
 
     Attributes:
       is_second: whether these are second images.
@@ -95,15 +60,15 @@ class Side:
             moves = self.moves(d)
             starts.append((d - low if self.is_second and not moves else -low) % period)
             lengths.append(period if moves else period + low + high)
-        return jax.tree.map(lambda array: rings(array, tuple(starts), lengths, lead), maps)
+        return jax.tree.map(lambda a: _ringed_map(a, row, starts, lengths, lead), maps)
 
     def see(self, maps: Any, row: Row, halo: Halo, lead: int = 0) -> Any:
         """Maps that are laid out, as pairs on `row` see them, with a halo."""
         lengths = [n + low + high for n, (low, high) in zip(row.grid.periods, halo, strict=True)]
 
         def on(image_map: Array, *shift: Any) -> Array:
-            starts = tuple(d if self.moves(d) else 0 for d in shift)
-            return rings(image_map, starts, lengths, lead)
+            starts = [d if self.moves(d) else 0 for d in shift]
+            return _ringed_map(image_map, row, starts, lengths, lead)
 
         def one(image_map: Array) -> Array:
             if not (row.several and self.is_second):
@@ -117,6 +82,14 @@ class Side:
     def moves(self, shift: Any) -> bool:
         """Whether it is seen at displacements that are not known."""
         return self.is_second and not isinstance(shift, int)
+
+
+def _ringed_map(image_map: Array, row: Row, starts: Any, lengths: Any, lead: int) -> Array:
+    """`rings`, but along axes of one entry that stands for all positions."""
+    alike = [image_map.shape[lead + k] == 1 for k in range(row.grid.ndim)]
+    starts = tuple(0 if one else start for one, start in zip(alike, starts, strict=True))
+    lengths = [1 if one else length for one, length in zip(alike, lengths, strict=True)]
+    return rings(image_map, starts, lengths, lead)
 
 
 def ringed(array: Array, periods: tuple[int, ...], halo: Halo) -> Array:

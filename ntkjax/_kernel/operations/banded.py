@@ -5,11 +5,7 @@ With one weight per output position and tap on either side, K'[P, Q] = sum_ij a_
 input row e adds to a few output rows; to row D, at position P, the sum over taps i of
 weight[D, i, P] times the entry at p_i. A table lists them for every input row.
 
-In distances, with A_P = sum_i a_Pi, m[P] = sum_i a_Pi v[p_i] and
-e[P] = M[D of an image with itself][P, P] / 2,
-
-    v'[P] = A_P m[P] - e[P],
-    D'[P, Q] = M[D][P, Q] - e1[P] - e2[Q] + (A_P - A_Q) (m1[P] - m2[Q]).
+In distances, M[D] becomes a distance with what belongs to single images (see `Mixture`).
 """
 
 import dataclasses
@@ -25,16 +21,15 @@ import numpy as np
 from jax import Array
 
 from ntkjax._kernel.algebra.boundary import materialized
-from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift, along, entry, largest_divisor
-from ntkjax._kernel.algebra.lanes import diagonals_to_fill, member_of
-from ntkjax._kernel.algebra.operation import MixingOperation, operation, static
+from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift, along, entry
+from ntkjax._kernel.algebra.lanes import member_of
+from ntkjax._kernel.algebra.operation import operation, static
+from ntkjax._kernel.algebra.pairs import added_at
+from ntkjax._kernel.algebra.sides import ringed
 from ntkjax._kernel.algebra.signal import Signal
-from ntkjax._kernel.algebra.state import added_at, ringed
 from ntkjax._kernel.algebra.window import Window, infer_windows
+from ntkjax._kernel.operations.linear import LinearCollector
 from ntkjax._kernel.operations.windowed import Windowed
-
-#: A global pool adds up so many parts of a diagonal at most, each of so many positions at least.
-_MOST_PARTS, _LEAST_POSITIONS = 8, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +54,7 @@ class Band:
         return self.weights.shape[2]
 
 
-class BandedMap(Windowed, MixingOperation):
+class BandedMap(Windowed, LinearCollector):
     """Base of operations given by a window and a band of weights for each axis."""
 
     def tap_weights(self, axis: int, below: Diagonals, here: Diagonals) -> np.ndarray:
@@ -137,6 +132,9 @@ class BandedMap(Windowed, MixingOperation):
 
     def start(self, below: Diagonals, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
         return (*map(len, here.rows), *here.periods, *lanes)
+
+    def finish(self, total: Array, below: Diagonals) -> Array:
+        return total.reshape(-1, *total.shape[below.ndim :])
 
     def add(
         self,
@@ -276,89 +274,3 @@ class Reperiod(BandedMap):
 
     def tap_weights(self, axis: int, below: Diagonals, here: Diagonals) -> np.ndarray:
         return (np.arange(here.periods[axis]) < here.sizes[axis]).astype(float)[None]
-
-
-@operation
-class GlobalPool(MixingOperation):
-    """Mean (or sum) over all positions, whose axes go away."""
-
-    mean: bool = static()
-
-    @property
-    def keeps_periods(self) -> bool:
-        return False
-
-    def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
-        (signal,) = signals
-        batch_first = signal.batch_axis < signal.channel_axis
-        return signal.without_positions(signal.channels, 0 if batch_first else 1)
-
-    def demand(self, wanted: Diagonals, given: Diagonals) -> Rows:
-        return given.all().rows
-
-    def groups(self, rows: Diagonals, here: Diagonals, images: int) -> tuple[int, ...]:
-        """As many along the last axis as fill the vectors where images are few."""
-        members = [1] * rows.ndim
-        for held in rows.rows[-1:]:
-            members[-1] = largest_divisor(len(held), diagonals_to_fill(images))
-        return tuple(members)
-
-    def _divisor(self, below: Diagonals) -> int:
-        return int(np.prod(below.sizes)) if self.mean else 1
-
-    def _parts(self, below: Diagonals) -> int:
-        """In how many parts, cut along the first axis, a diagonal is added to the total.
-
-        The fewer positions that has, the sooner it stays in the cache.
-        """
-        most = min(math.prod(below.periods) // _LEAST_POSITIONS, _MOST_PARTS)
-        return largest_divisor(below.periods[0], max(most, 1)) if below.ndim else 1
-
-    def start(self, below: Diagonals, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
-        lengths = (n // self._parts(below) for n in below.periods[:1])
-        return (*lengths, *below.periods[1:], *lanes)
-
-    def add(
-        self,
-        total: Array,
-        rows: Array,
-        shift: Shift,
-        lanes: tuple[Any, ...],
-        below: Diagonals,
-        here: Diagonals,
-    ) -> Array:
-        members = rows.shape[-1] // total.shape[-1]
-        on_each = [jnp.atleast_1d(jnp.asarray(d)) for d in shift]
-        parts = [
-            part
-            for m in range(members)
-            for part in self._in_parts(
-                member_of(rows, m, members), tuple(d[m] for d in on_each), below
-            )
-        ]
-        rows = functools.reduce(operator.add, parts)
-        if rows.shape == total.shape:
-            return total + rows
-        return added_at(total, rows, (*(0,) * below.ndim, *lanes))
-
-    def _in_parts(self, row: Array, shift: Shift, below: Diagonals) -> list[Array]:
-        """The pairs of positions on one diagonal, cut along the first axis."""
-        for axis, (size, period) in enumerate(zip(below.sizes, below.periods, strict=True)):
-            if size < period:
-                live = np.stack([below.live(axis, d) for d in range(period)])
-                mask = entry(live.astype(row.dtype), shift[axis])
-                row = row * along(mask, row.ndim, axis)
-        count = self._parts(below)
-        return jnp.split(row, count) if count > 1 else [row]
-
-    def finish(self, total: Array, below: Diagonals) -> Array:
-        # Positions last of all: XLA is slow to sum over them, and here it does so once.
-        return jnp.sum(total, axis=tuple(range(below.ndim))) / self._divisor(below) ** 2
-
-    def positions(self, image_map: Array, below: Diagonals, here: Diagonals) -> Array:
-        axes = tuple(range(below.ndim))
-        return jnp.sum(image_map[below.crop], axis=axes) / self._divisor(below)
-
-    def mass(self, below: Diagonals, here: Diagonals) -> np.ndarray:
-        """A, the sum of the weights."""
-        return np.array(np.prod(below.sizes) / self._divisor(below))

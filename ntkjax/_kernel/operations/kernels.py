@@ -1,0 +1,271 @@
+"""Kernels as users hold them: those of another network, as inputs, and users' own layers.
+
+A user's layer is a function of a `Kernel` with all pairs of positions. Outside of it, images keep
+their scales, and distances where they are known.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ntkjax._kernel.algebra.diagonals import Diagonals, from_matrix, shifted, to_matrix
+from ntkjax._kernel.algebra.form import Form
+from ntkjax._kernel.algebra.image import Image, new_scale
+from ntkjax._kernel.algebra.kernel import Kernel
+from ntkjax._kernel.algebra.operation import (
+    Context,
+    LayerError,
+    Operation,
+    Seen,
+    Step,
+    operation,
+    static,
+    taken,
+)
+from ntkjax._kernel.algebra.pairs import Pairs, rescaled
+from ntkjax._kernel.algebra.roots import safe_sqrt
+from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.operations.whole import WholeOperation
+
+#: Images whose scales differ by a larger factor lose digits as distances in the units of f.
+_FAR = 2.0
+
+
+class _Side(NamedTuple):
+    """What pairs need of the images of one side."""
+
+    scale: Array  # [image]
+    variance: Array | None  # [position per axis ..., image]; in distance form
+
+
+@operation
+class KernelInput(Operation):
+    """The kernel that another network returned, in place of two batches."""
+
+    is_stored = True
+    is_seen_whole = True
+
+    def form(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> Form:
+        return Form(is_distance, ntk)
+
+    def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, _Side]:
+        """Of the covariances of images with themselves, `[image, p1, q1, ...]`."""
+        here = context.step.here
+        image = image_of(context, context.array, here.cross, here.form.is_distance)
+        return image, _Side(image.scale, image.variance)
+
+    def read(self, kernel: Kernel, seen: Seen, step: Step) -> Pairs:
+        """The diagonals held of a kernel."""
+        return rows_of_kernel(kernel, seen, step)
+
+    def read_own(self, covariances: Array, side: _Side, step: Step) -> Pairs:
+        """The diagonals held of the images with themselves."""
+        rows = rows_of_matrix(covariances, "cov1", step.here.cross)
+        rows = rows / side.scale / side.scale
+        if step.here.form.is_distance:
+            rows = distances(rows, step.here.cross, side.variance, side.variance)
+        return Pairs(rows)
+
+    def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
+        return pairs[0]
+
+
+def image_of(
+    context: Context, covariances: Array | None, grid: Diagonals, is_distance: bool
+) -> Image:
+    """Images of given covariances with themselves, in scales of their own."""
+    if covariances is None:
+        if is_distance:
+            rows_of_matrix(None, "cov1", grid)
+        return Image(jnp.ones(context.count))
+    var = rows_of_matrix(covariances, "cov1", grid.zero())[0]
+    std = safe_sqrt(jnp.maximum(var, 0.0))
+    scale = new_scale(std[grid.crop], context.ahead, tuple(range(grid.ndim)))
+    return Image(scale, jnp.square(std / scale) if is_distance else None)
+
+
+def rows_of_kernel(kernel: Kernel, seen: Seen, step: Step) -> Pairs:
+    """The diagonals held at a place, of a full kernel in the units of f."""
+    grid, form = step.here.cross, step.here.form
+    s1, s2 = seen.first.scale[:, None], seen.second.scale[None, :]
+    moment = rows_of_matrix(kernel.nngp, "nngp", grid) / s1 / s2
+    if form.is_distance:
+        v1, v2 = seen.first.variance[..., :, None], seen.second.variance[..., None, :]
+        moment = distances(moment, grid, v1, v2)
+        if kernel.distance is not None:
+            near = rows_of_matrix(kernel.distance, "distance", grid) / s1 / s2
+            # In units of f, a v is V / s = s v.
+            near = _from_units(near, grid, (s1, v1), (s2, v2))
+            large, small = jnp.maximum(s1, s2), jnp.minimum(s1, s2)
+            moment = jnp.where(large > _FAR * small, moment, near)
+        if seen.same is not None:
+            zero = grid.row_index((0,) * grid.ndim)
+            moment = moment.at[zero].set(jnp.where(seen.same, 0.0, moment[zero]))
+    if not form.has_tangent:
+        return Pairs(moment)
+    return Pairs(moment, rows_of_matrix(kernel.ntk, "ntk", grid) / s1 / s2)
+
+
+def _from_units(rows: Array, grid: Diagonals, first: Any, second: Any) -> Array:
+    """Distances of g, of those of f over s1 s2: D / (s1 s2) + (1/s1 - 1/s2)(s1 v1 - s2 v2)."""
+    (s1, v1), (s2, v2) = first, second
+
+    def one(row: Array, shift: Array) -> Array:
+        v = shifted(v2, tuple(shift))
+        across = rescaled(jnp.zeros_like(row), (1 / s1, s1 * v1), (1 / s2, s2 * v))
+        return jnp.maximum(row + across, 0.0)
+
+    return jax.vmap(one)(rows, jnp.asarray(grid.displacements()))
+
+
+def rows_of_matrix(matrix: Array | None, name: str, diagonals: Diagonals) -> Array:
+    """The rows of a field of a full kernel; raises where it lacks pairs of positions."""
+    positions = tuple(size for size in diagonals.sizes for _ in range(2))
+    shape = None if matrix is None else matrix.shape
+    if matrix is None or matrix.shape[matrix.ndim - len(positions) :] != positions:
+        raise LayerError(
+            f"its kernel.{name} must hold all pairs of positions, interleaved as (n1, n2, "
+            f"{', '.join(map(str, positions))}), but {'None' if shape is None else shape} came; "
+            "compute it with get=None and without diagonal_spatial=True."
+        )
+    return from_matrix(matrix, diagonals)
+
+
+def distances(covariances: Array, diagonals: Diagonals, first: Array, second: Array) -> Array:
+    """v1 + v2 - 2 K on several rows, where nothing better is known."""
+
+    def one(row: Array, shift: Array) -> Array:
+        return jnp.maximum(first + shifted(second, tuple(shift)) - 2 * row, 0.0)
+
+    return jax.vmap(one)(covariances, jnp.asarray(diagonals.displacements()))
+
+
+class _Custom(NamedTuple):
+    """What a user's layer needs of the images of one side."""
+
+    scale: Array  # before, [image]
+    own: Array  # covariances before, [p1, q1, ..., image]
+    after: _Side
+    own_after: Array | None  # covariances after
+
+
+@operation
+class Custom(WholeOperation):
+    """Call a user's function of a full `Kernel`."""
+
+    kernel_fn: Callable[[Kernel], Kernel] = static()
+
+    def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
+        if len(signals) != 1:
+            raise LayerError(f"a user's layer takes one input, but {len(signals)} came.")
+        out = jax.eval_shape(lambda: self.apply(_example(signals[0])))
+        return Signal(
+            out.shape1,
+            out.shape2,
+            out.batch_axis,
+            out.channel_axis,
+            out.is_gaussian,
+            frozenset({source}) if out.is_gaussian else signals[0].sources,
+        )
+
+    def takes_distance(self, is_distance: bool) -> bool:
+        return False
+
+    def accepts(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> tuple[Form, ...]:
+        return (taken(given[0], False, False, ntk),)
+
+    def form(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> Form:
+        return Form(is_distance, ntk)
+
+    def renews_scale(self, scales: tuple[int, ...]) -> bool:
+        return True
+
+    def apply(self, kernel: Kernel) -> Kernel:
+        """The user's function; refuses what is no kernel."""
+        result = self.kernel_fn(kernel)
+        if not isinstance(result, Kernel):
+            raise LayerError(
+                f"the user's kernel_fn returned {type(result).__name__}, not a Kernel; return "
+                "`kernel.replace(...)` of the kernel that it was given."
+            )
+        return result
+
+    def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, _Custom]:
+        (image,), step = images, context.step
+        own = to_matrix(context.own.moment, step.below.all())
+        scale = image.scale.reshape(-1, *(1,) * (own.ndim - 1))
+        own = scale * (scale * own)
+        after = self._of_images(own, step.signal)
+        grid = step.here.cross
+        made = image_of(context, after, grid, step.here.form.is_distance)
+        last = lambda a: None if a is None else jnp.moveaxis(a, 0, -1)  # noqa: E731
+        made = dataclasses.replace(made, data=image.data)
+        side = _Side(made.scale, made.variance)
+        return made, _Custom(image.scale, last(own), side, last(after))
+
+    def _of_images(self, covariances: Array, signal: Signal) -> Array | None:
+        """Covariances of images with themselves after the layer: a kernel for each image alone."""
+        single = _with_batches(signal, 1, 1)
+
+        def one(cov: Array) -> Array | None:
+            kernel = Kernel.of_signal(
+                single,
+                nngp=cov[None, None],
+                ntk=jnp.zeros_like(cov)[None, None],
+                cov1=cov[None],
+                cov2=None,
+                x1_is_x2=jnp.asarray(True),
+            )
+            after = self.apply(kernel).cov1
+            return None if after is None else after[0]
+
+        return jax.vmap(one)(covariances)
+
+    def whole(self, pairs: Pairs, seen: Seen, step: Step) -> Pairs:
+        raise AssertionError("rows are read from the user's kernel")
+
+    def stored(self, rows: Pairs, seen: Seen, step: Step) -> Pairs:
+        first, second = seen.first, seen.second
+        s1, s2 = first.scale[:, None], second.scale[None, :]
+        matrices = rows.map(lambda a: to_matrix(s2 * (s1 * a), step.below.all()))
+        cov1, cov2 = (jnp.moveaxis(side.own, -1, 0) for side in (first, second))
+        kernel = Kernel.of_signal(
+            _with_batches(step.signal, *matrices.moment.shape[:2]),
+            nngp=matrices.moment,
+            ntk=matrices.ntk if step.given.has_tangent else None,
+            cov1=cov1,
+            cov2=None if seen.is_symmetric else cov2,
+            x1_is_x2=jnp.asarray(seen.is_symmetric),
+        )
+        after = self.apply(kernel)
+        return rows_of_kernel(after, seen._replace(first=first.after, second=second.after), step)
+
+    def stored_own(self, rows: Pairs, maps: _Custom, step: Step) -> Pairs:
+        own = None if maps.own_after is None else jnp.moveaxis(maps.own_after, -1, 0)
+        return KernelInput().read_own(own, maps.after, step)  # type: ignore[arg-type]
+
+
+def _with_batches(signal: Signal, count1: int, count2: int) -> Signal:
+    """The same signal for so many first and second images."""
+    shapes = [list(signal.shape1), list(signal.shape2)]
+    for shape, count in zip(shapes, (count1, count2), strict=True):
+        shape[signal.batch_axis] = count
+    return dataclasses.replace(signal, shape1=tuple(shapes[0]), shape2=tuple(shapes[1]))
+
+
+def _example(signal: Signal) -> Kernel:
+    """A kernel of the right shapes, to see what a user's function makes of it."""
+    n1, n2 = signal.shape1[signal.batch_axis], signal.shape2[signal.batch_axis]
+    positions = tuple(size for size in signal.sizes for _ in range(2))
+    return Kernel.of_signal(
+        signal,
+        nngp=jnp.zeros((n1, n2, *positions)),
+        ntk=jnp.zeros((n1, n2, *positions)),
+        cov1=jnp.zeros((n1, *positions)),
+        cov2=jnp.zeros((n2, *positions)),
+        x1_is_x2=jnp.zeros((), bool),
+    )

@@ -1,0 +1,88 @@
+"""Divide by the standard deviation over channels (and positions): LayerNorm.
+
+With n = 1 / sqrt(eps + mean of the variances over the normalised positions),
+
+    K <- n1 n2 K,   D <- (n1 r1 - n2 r2)^2 + n1 n2 (D - (r1 - r2)^2),   Theta <- n1 n2 Theta
+
+and r the square roots of the variances. Images held as g = f / s divide eps by s^2.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ntkjax._kernel.algebra.form import Form
+from ntkjax._kernel.algebra.image import Image, new_scale
+from ntkjax._kernel.algebra.operation import (
+    Context,
+    LayerError,
+    RowOperation,
+    Seen,
+    Step,
+    operation,
+    static,
+)
+from ntkjax._kernel.algebra.pairs import Pairs
+from ntkjax._kernel.algebra.roots import safe_sqrt
+from ntkjax._kernel.algebra.signal import Signal
+
+
+@operation
+class Normalize(RowOperation):
+    """Divide by the standard deviation of single images."""
+
+    eps: float | Array
+    #: Spatial axes, by their order, over which the variance is averaged.
+    over: tuple[int, ...] = static()
+
+    gives_distance = True
+
+    def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
+        (signal,) = signals
+        if not signal.is_gaussian:
+            raise LayerError(
+                "its input is not Gaussian, and only of Gaussian inputs is the mean over channels "
+                "known to vanish; insert a Dense or Conv before it."
+            )
+        return signal
+
+    def takes_distance(self, is_distance: bool) -> bool:
+        return True
+
+    def accepts(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> tuple[Form, ...]:
+        return tuple(dataclasses.replace(form, is_distance=True) for form in given)
+
+    def renews_scale(self, scales: tuple[int, ...]) -> bool:
+        return True
+
+    def of_image(
+        self, images: tuple[Image, ...], context: Context
+    ) -> tuple[Image, tuple[Array, Array]]:
+        """The normalised images; n over their new scale, and r."""
+        (image,), step = images, context.step
+        var = image.required_variance()
+        inverse = self._inverse(var, image.scale, step)
+        std = safe_sqrt(var)
+        size = (lax.stop_gradient(inverse * std))[step.here.cross.crop]
+        scale = new_scale(size, context.ahead, tuple(range(step.below.ndim)))
+        factor = inverse / scale.reshape(*(1,) * step.below.ndim, *scale.shape)
+        return Image(scale, jnp.square(factor) * var, image.data), (factor, std)
+
+    def _inverse(self, var: Array, scale: Array, step: Step) -> Array:
+        """n, at every position: of f = s g, so that n g is normalised."""
+        crop = [slice(None)] * step.below.ndim
+        for axis in self.over:
+            crop[axis] = slice(step.below.sizes[axis])
+        mean = jnp.mean(var[tuple(crop)], axis=self.over, keepdims=True)
+        total = mean + self.eps / scale / scale
+        positive = total > 0
+        root = jnp.sqrt(jnp.where(positive, total, 1.0))
+        return jnp.broadcast_to(jnp.where(positive, 1 / root, 0.0), var.shape)
+
+    def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
+        (given,), (n1, r1), (n2, r2) = pairs, seen.first, seen.second
+        # Zero, exactly, where either variance is, however large its n.
+        across = jnp.clip(given.moment - jnp.square(r1 - r2), 0.0, 4 * r1 * r2)
+        distance = jnp.square(n1 * r1 - n2 * r2) + n1 * n2 * across
+        return Pairs(distance, None if given.ntk is None else n1 * n2 * given.ntk)

@@ -1,0 +1,157 @@
+"""Operations on whole kernels: of all pairs of positions, and of both images' own kernels.
+
+They are handed matrices `[*lanes, p1, q1, p2, q2, ...]`, interleaved over the spatial axes, whose
+lanes are (n1, n2) for pairs of images, and (n,) for the kernels of images with themselves. They are
+tiled as all others are: a tile holds all pairs of positions of its images.
+
+A `LinearMap` is z = A x with a matrix A of positions for each image, known from data: K' = A1 K A2^T.
+For two positions, A1 = A2 = [[1/2, 1/2]] and distances D of the images with themselves and across,
+
+    D_11 = [[0, 2], [2, 0]],    D_12 = [[1, 3], [3, 1]],    v = [1, 1],
+    M = A1 D_12 A2^T = 2,    e1 = e2 = A D_11 A^T / 2 = 1/2,    D' = M - e1 - e2 = 1.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ntkjax._kernel.algebra.diagonals import (
+    Diagonals,
+    Rows,
+    from_matrix,
+    put,
+    rows_shape,
+    to_matrix,
+)
+from ntkjax._kernel.algebra.image import Image
+from ntkjax._kernel.algebra.operation import Collector, Context, Seen, Step
+from ntkjax._kernel.algebra.pairs import Mixture, Pairs, mixed_distance
+
+
+class WholeOperation(Collector):
+    """Base of operations that need all pairs of positions."""
+
+    needs_self = True
+    is_seen_whole = True
+
+    @property
+    def keeps_periods(self) -> bool:
+        return False
+
+    def demand(self, wanted: Diagonals, given: Diagonals) -> Rows:
+        return given.all().rows
+
+    def start(self, below: Diagonals, here: Diagonals, lanes: tuple[int, ...]) -> tuple[int, ...]:
+        return rows_shape(below.all(), lanes)
+
+    def add(
+        self, total: Array, rows: Array, shift: Any, lanes: tuple[Any, ...], below: Diagonals,
+        here: Diagonals,
+    ) -> Array:  # fmt: skip
+        return put(total, rows, shift, lanes, below.all())
+
+    def whole(self, pairs: Pairs, seen: Seen, step: Step) -> Pairs:
+        """The matrices after the operation, of those before, in the forms of the step.
+
+        The two sides of `seen` are what `of_image` says that pairs need, images last.
+        """
+        raise NotImplementedError
+
+    def stored(self, rows: Pairs, seen: Seen, step: Step) -> Pairs:
+        after = self.whole(rows.map(lambda a: to_matrix(a, step.below.all())), seen, step)
+        return after.map(lambda a: from_matrix(a, step.here.cross))
+
+
+class _Linear(NamedTuple):
+    """What pairs need of an image."""
+
+    weights: Array  # [P, p, image], positions of all axes in one
+    mixture: Mixture | None  # [P, image]
+
+
+class LinearMap(WholeOperation):
+    """Base of linear maps of positions whose weights belong to an image.
+
+    A subclass says `infer` and `weights`; distances, tangents and variances follow.
+    """
+
+    def weights(self, image: Image, own: Array | None, step: Step) -> Array:
+        """A of every image, `[P, p, image]`, positions of all spatial axes in one.
+
+        `own` is the image's kernel with itself before, `[image, p, q]`, in the units of f; None
+        where it is not known. Weights from data of the image are in `image.data`.
+        """
+        raise NotImplementedError
+
+    def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, _Linear]:
+        (image,), step = images, context.step
+        below = square(to_matrix(context.own.moment, step.below.all()), step.below)
+        own = below
+        if image.variance is not None:
+            var = self._flat(image.variance, step.below).T
+            own = 0.5 * (var[:, :, None] + var[:, None, :] - below)
+        weights = self.weights(image, own * jnp.square(image.scale)[:, None, None], step)
+        if image.variance is None:
+            return image, _Linear(weights, None)
+        mean = jnp.einsum("Ppn,np->Pn", weights, var, precision=lax.Precision.HIGHEST)
+        mixed = _mapped(below, weights, weights)
+        energy = 0.5 * jnp.diagonal(mixed, axis1=-2, axis2=-1).T
+        mixture = Mixture(mean, jnp.sum(weights, 1), energy)
+        return image.with_variance(self._padded(mixture.variance(), step)), _Linear(
+            weights, mixture
+        )
+
+    def _flat(self, image_map: Array, grid: Diagonals) -> Array:
+        """A map of positions, `[p, image]`."""
+        return image_map[grid.crop].reshape(math.prod(grid.sizes), *image_map.shape[grid.ndim :])
+
+    def _padded(self, flat: Array, step: Step) -> Array:
+        """The map `[position per axis ..., image]` of `[P, image]`."""
+        grid = step.here.cross
+        array = flat.reshape(*grid.sizes, flat.shape[-1])
+        pad = [(0, n - size) for size, n in zip(grid.sizes, grid.periods, strict=True)]
+        return jnp.pad(array, [*pad, (0, 0)])
+
+    def whole(self, pairs: Pairs, seen: Seen, step: Step) -> Pairs:
+        first, second, here = seen.first, seen.second, step.here.cross
+        after = pairs.map(lambda a: _mapped(square(a, step.below), first.weights, second.weights))
+        if not step.here.form.is_distance:
+            return after.map(lambda a: interleaved(a, here))
+        sides = _sides(first.mixture, second.mixture, after.moment.ndim > 3)
+        distance = mixed_distance(after.moment, *sides)
+        if seen.same is not None:
+            eye = jnp.eye(distance.shape[-1], dtype=bool)
+            distance = jnp.where(seen.same[..., None, None] & eye, 0.0, distance)
+        return Pairs(distance, after.ntk).map(lambda a: interleaved(a, here))
+
+
+def _sides(first: Mixture, second: Mixture, are_pairs: bool) -> tuple[Mixture, Mixture]:
+    """Mixtures `[P, image]` of both sides as `[*lanes, P, Q]` sees them."""
+    one = jax.tree.map(lambda a: a.T[:, None, :, None] if are_pairs else a.T[:, :, None], first)
+    two = jax.tree.map(lambda a: a.T[None, :, None, :] if are_pairs else a.T[:, None, :], second)
+    return one, two
+
+
+def _mapped(matrix: Array, first: Array, second: Array) -> Array:
+    """A1 K A2^T of every lane."""
+    spec = "Ppm,mnpq,Qqn->mnPQ" if matrix.ndim > 3 else "Ppn,npq,Qqn->nPQ"
+    return jnp.einsum(spec, first, matrix, second, precision=lax.Precision.HIGHEST)
+
+
+def square(matrix: Array, grid: Diagonals) -> Array:
+    """Interleaved positions as one axis of each side: [*lanes, p1, q1, ...] -> [*lanes, p, q]."""
+    lanes = matrix.ndim - 2 * grid.ndim
+    order = (*range(lanes), *range(lanes, matrix.ndim, 2), *range(lanes + 1, matrix.ndim, 2))
+    count = math.prod(grid.sizes)
+    return jnp.transpose(matrix, order).reshape(*matrix.shape[:lanes], count, count)
+
+
+def interleaved(matrix: Array, grid: Diagonals) -> Array:
+    """The inverse of `square`."""
+    lanes, ndim = matrix.ndim - 2, grid.ndim
+    array = matrix.reshape(*matrix.shape[:lanes], *grid.sizes, *grid.sizes)
+    order = [lanes + k + side * ndim for k in range(ndim) for side in range(2)]
+    return jnp.transpose(array, (*range(lanes), *order))
