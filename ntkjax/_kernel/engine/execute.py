@@ -89,10 +89,10 @@ def _tile_by_tile(
     if len(devices) > 1:
         everywhere = NamedSharding(Mesh(np.array(devices), ("tiles",)), PartitionSpec())
         given = jax.device_put(given, everywhere)
-    rounds = _rounds(tiling, len(devices))
+    rounds = list(map(jnp.asarray, _rounds(tiling, len(devices))))
     # Compiled here: threads share neither what the caller has set for this one, nor the wait.
     program = _compiled(_round_made, tiling.is_wide)
-    lowered = program.lower(*given, jnp.array(rounds[0]), structure, request, (tiling, devices))
+    lowered = program.lower(*given, rounds[0], structure, request, (tiling, devices))
     compiled = lowered.compile()
     (grid1, grid2), size1, size2 = tiling.grid, tiling.size1, tiling.size2
 
@@ -100,8 +100,8 @@ def _tile_by_tile(
         shape = (grid1 * size1, grid2 * size2, *of_round.shape[3:])
         return jnp.zeros(shape, of_round.dtype, device=home)
 
-    def make(tiles: np.ndarray) -> Any:
-        made = compiled(*given, jnp.array(tiles))
+    def make(tiles: jax.Array) -> Any:
+        made = compiled(*given, tiles)
         return jax.block_until_ready(jax.device_put(made, home) if len(devices) > 1 else made)
 
     total = jax.tree.map(empty, lowered.out_info)
@@ -109,7 +109,7 @@ def _tile_by_tile(
     waiting = deque(_threads(workers).submit(make, tiles) for tiles in rounds)
     try:
         for tiles in rounds:
-            total = _with_round(tiling, total, waiting[0].result(), jnp.array(tiles))
+            total = _with_round(tiling, total, waiting[0].result(), tiles)
             waiting.popleft()
     finally:
         # Interrupted, it does not go on with those that wait.
@@ -120,12 +120,11 @@ def _tile_by_tile(
 
 def _rounds(tiling: Tiling, count: int) -> np.ndarray:
     """The tiles, so many at a time, (round, tile, 4); the last number says whether to count it."""
-    tiles = np.array(tiling.tiles)
+    tiles = np.array(tiling.tiles, np.int32)
     rounds = -(-len(tiles) // count)
     dealt = np.resize(tiles, (rounds * count, 3))
-    return np.concatenate([dealt, np.arange(len(dealt))[:, None] < len(tiles)], 1).reshape(
-        rounds, count, 4
-    )
+    counts = (np.arange(len(dealt)) < len(tiles)).astype(np.int32)
+    return np.concatenate([dealt, counts[:, None]], 1).reshape(rounds, count, 4)
 
 
 @functools.cache

@@ -71,7 +71,7 @@ def with_tile(tiling: Tiling, total: Any, made: Any, tile: Any) -> Any:
     size1, size2 = tiling.size1, tiling.size2
 
     def add(total: Array, made: Array) -> Array:
-        further = (0,) * (made.ndim - 2)
+        further = (np.int32(0),) * (made.ndim - 2)
         if tiling.symmetric:
             mirrored = jnp.where(i == j, 0.0, jnp.swapaxes(made, 0, 1))
             total = added_at(total, mirrored, (j * size2, i * size1, *further))

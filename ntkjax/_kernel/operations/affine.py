@@ -11,8 +11,8 @@ parameterization they are the new covariance K', so that the excess over it is j
 
     (Theta - K)' = s_w^2 Theta.
 
-Images held as g = f / s have biases of standard deviation s_b / s, so that K gains s_b^2 i1 i2, and D
-gains s_b^2 (i1 - i2)^2, with i = 1 / s; the latter vanishes for images of one scale.
+Images held as g = f / s have biases of standard deviation s_b / s. With i = 1 / s, K gains
+s_b^2 i1 i2, and D gains s_b^2 (i1 - i2)^2, which vanishes for images of one scale.
 """
 
 import dataclasses

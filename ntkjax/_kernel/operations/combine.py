@@ -49,7 +49,7 @@ class Sum(RowOperation):
         )
 
     def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, Any]:
-        """The sum; of branches of different scales, each with its factor s_b / s and that times v."""
+        """The sum; where scales differ, the factor s_b / s of each branch, and that times v."""
         data = functools.reduce(operator.or_, (image.data for image in images))
         known = images[0].variance is not None
         if not context.step.renews_scale:

@@ -10,9 +10,9 @@ its outputs get new scales s':
 
     D_u = `rescaled` by s1, s2,    D' = E (f(u) - f(v))^2 `rescaled` by 1 / s1', 1 / s2'.
 
-That loses digits where f(u) and f(v) differ much in size; there, K' = E f(u) f(v) / (s1' s2') is made
-of K, and D' = v1' + v2' - 2 K'. Points so large that f is its limit at infinity, of degree k, are
-replaced by smaller ones: f(u) = (1 / a)^k f(a u).
+That loses digits where f(u) and f(v) differ much in size; there, K' = E f(u) f(v) / (s1' s2') is
+made of K, and D' = v1' + v2' - 2 K'. Points so large that f is its limit at infinity, of degree k,
+are replaced by smaller ones: f(u) = (1 / a)^k f(a u).
 """
 
 import dataclasses

@@ -4,8 +4,8 @@ They are handed matrices `[*lanes, p1, q1, p2, q2, ...]`, interleaved over the s
 lanes are (n1, n2) for pairs of images, and (n,) for the kernels of images with themselves. They are
 tiled as all others are: a tile holds all pairs of positions of its images.
 
-A `LinearMap` is z = A x with a matrix A of positions for each image, known from data: K' = A1 K A2^T.
-For two positions, A1 = A2 = [[1/2, 1/2]] and distances D of the images with themselves and across,
+A `LinearMap` is z = A x, with a matrix A of positions for each image: K' = A1 K A2^T. For two
+positions, A1 = A2 = [[1/2, 1/2]] and distances D of the images with themselves and across,
 
     D_11 = [[0, 2], [2, 0]],    D_12 = [[1, 3], [3, 1]],    v = [1, 1],
     M = A1 D_12 A2^T = 2,    e1 = e2 = A D_11 A^T / 2 = 1/2,    D' = M - e1 - e2 = 1.
