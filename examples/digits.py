@@ -161,9 +161,7 @@ def run_finite(
             results.append(each)
             advance()
     lowest = min(each.training_accuracy for each in results)
-    say(
-        f"After training, the finite networks get {percent(lowest)} of their training images right."
-    )
+    say(f"Lowest training accuracy of the finite networks: {100 * lowest:.4g} %")
     return sorted(results, key=lambda each: (each.split, each.training_size))
 
 
