@@ -66,7 +66,9 @@ class Trainer:
 
         def step(params, state, rate, rows, labels):
             gradient = jax.grad(loss)(params, rows, labels)
-            direction, state = optimizer.update(gradient, state, params)
+            # Adam raises a float to the number of steps, an integer, which a strict JAX refuses.
+            with jax.numpy_dtype_promotion("standard"):
+                direction, state = optimizer.update(gradient, state, params)
             update = jax.tree.map(lambda d: -rate * d, direction)
             return optax.apply_updates(params, update), state
 
@@ -99,13 +101,14 @@ class Trainer:
         Where that takes more than 2**DOUBLINGS times `steps_for(len(train))`, the accuracy that is
         returned says how far it came.
         """
-        for doubling in range(DOUBLINGS + 1):
-            steps = steps_for(len(train)) * 2**doubling
+        steps = steps_for(len(train))
+        most = steps * 2**DOUBLINGS
+        while True:
             params = self.train(train, labels, rate, steps, seed)
-            fitted = Fitted(params, steps, accuracy_of(self.scores(params, train), labels))
-            if fitted.accuracy == 1:
-                break
-        return fitted
+            accuracy = accuracy_of(self.scores(params, train), labels)
+            if accuracy == 1 or steps == most:
+                return Fitted(params, steps, accuracy)
+            steps *= 2
 
     def train(self, train: np.ndarray, labels: np.ndarray, rate: float, steps: int, seed: int):
         """The parameters after `steps` batches of `train`, the last at a rate of nearly nothing."""
