@@ -17,8 +17,8 @@ SMALL_IMAGE = 100  # pixels
 SMALL_SIZES, SMALL_TEST = [20, 50, 100, 200, 500], 200
 LARGE_SIZES, LARGE_TEST = [20, 50, 100], 100
 WIDTHS = [8, 16, 32, 64, 128, 256]
-# On these digits the menu of the finite network was settled (optimizer, rates, steps), so that
-# no accuracy is measured on them.
+# On these digits the training of the finite network was settled (optimizer, width, steps, menu of
+# learning rates), so that no accuracy is measured on them.
 DIGITS_SEEN = 700
 
 
@@ -72,7 +72,7 @@ def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.
     add(
         "--skip",
         f"images to leave out, at the head of seed 0's random order (default: {DIGITS_SEEN} of the "
-        "bundled digits, on which the finite network's menu was settled; else 0)",
+        "bundled digits, on which the finite network's training was settled; else 0)",
         metavar="N",
         type=int,
     )
@@ -81,7 +81,7 @@ def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.
         "--width",
         "channels of the finite network that is trained, 0 for none (default: %(default)s)",
         type=int,
-        default=32,
+        default=64,
         metavar="N",
     )
     add(

@@ -12,13 +12,14 @@ from tqdm import tqdm
 
 
 class Result(NamedTuple):
-    """One method on one training set: what was chosen there, and the test accuracy."""
+    """One method on one training set: what was chosen there, and the accuracies."""
 
     method: str
     training_size: int
     split: int
     setting: str
     validation_accuracy: float
+    training_accuracy: float
     test_accuracy: float
 
 

@@ -72,6 +72,16 @@ def test_the_table_shows_the_measured_means(run):
         assert re.search(rf"^{method} +{cells[0]} +{cells[1]}$", text, re.MULTILINE)
 
 
+def test_the_finite_networks_training_accuracy_is_reported(run):
+    text, out = run
+    trained = [float(r["training_accuracy"]) for r in rows_of(out) if r["method"] == METHODS[-1]]
+    shown = re.search(r"^Lowest training accuracy of the finite networks: (\S+) %$", text, re.M)
+    assert shown is not None
+    assert float(shown[1]) == pytest.approx(100 * min(trained), abs=0.01)
+    # Of twenty images, chosen in turns from ten classes, chance gets two right.
+    assert min(trained) > 0.5
+
+
 def test_kernels_learn_something(run):
     _, out = run
     for method in METHODS[:-1]:
