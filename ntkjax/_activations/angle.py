@@ -4,19 +4,29 @@ With deviations r1, r2 and p = r1 r2, the angle theta has the covariance K = p c
 
     delta = 1 - cos(theta) = (D - (r1 - r2)^2) / (2 p).
 
-An obtuse angle is replaced by its supplement, of covariance -K, whose delta is 2 - delta. With
-k = |K| and an angle t that is not obtuse,
+An obtuse angle is replaced by its supplement, that of (u, -v), of covariance -K. Its delta is
+2 - delta, which loses digits where points are nearly opposite, or, where S = E (u + v)^2 is known,
+
+    (S - (r1 - r2)^2) / (2 p),
+
+which loses none. With k = |K| and an angle t that is not obtuse,
 
     rest = p - k = p delta,    gap = p sin(t) - k t,
 
 and their derivatives are, with p d delta = d rest - delta dp,
 
-    d rest = dD / 2 - (r1 - r2) (dr1 - dr2)    or    (r1 + r2) (dr1 + dr2) - dD / 2 if obtuse,
+    d rest = dD / 2 - (r1 - r2) (dr1 - dr2), or, if obtuse,
+    d rest = dS / 2 - (r1 - r2) (dr1 - dr2) = (r1 + r2) (dr1 + dr2) - dD / 2,
     d gap = (gap / p) dp + t p d delta,
     dt = d delta / sin(t).
 
 Nothing here cancels where points are nearly equal or opposite, and there are few arrays to keep:
 with what autodiff derives of each operation, gradients take a quarter more memory.
+
+The angle has a kink where points are equal or opposite: dt counts as zero there, the mean of the
+slopes on both sides. Second derivatives of t, of the size p^-2 sin(t)^-3, count as zero where they
+come near the largest number of the dtype (`_angle_slope`), since infinity times zero is not a
+number. All others are those of the formulas above.
 """
 
 import functools
@@ -27,10 +37,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._activations.polynomials import angle_and_gap
-from ntkjax._kernel.algebra.roots import safe_sqrt
+from ntkjax._kernel.algebra.roots import safe_reciprocal, safe_sqrt
 
 #: The power of two of obtuse angles, and a root that counts as zero: their product is above 1.
 _LARGE, _LEAST = 2.0**50, 2.0**-45
+
+#: Above this delta, 2 - delta of a rounded distance is not enough: the angle, found as its root,
+#: has an error beyond 16 rounding errors.
+_NEARLY_OPPOSITE = 2 - 2.0**-8
 
 
 class Deviation(NamedTuple):
@@ -43,8 +57,7 @@ class Deviation(NamedTuple):
     def of(cls, var: Array) -> "Deviation":
         """Of a point of variance `var`."""
         std = safe_sqrt(var)
-        positive = std > 0
-        return cls(std, jnp.where(positive, 1 / jnp.where(positive, std, 1.0), 0.0))
+        return cls(std, safe_reciprocal(std))
 
 
 class Angle(NamedTuple):
@@ -57,10 +70,24 @@ class Angle(NamedTuple):
 
     @classmethod
     def of(
-        cls, first: Deviation, second: Deviation, distance: Array, *, acute: bool = False
+        cls,
+        first: Deviation,
+        second: Deviation,
+        distance: Array,
+        *,
+        supplement: Array | None = None,
+        acute: bool = False,
     ) -> "Angle":
-        """Of two points (right where one has no variance), which may be known not to be obtuse."""
-        root, theta, rest, gap = _angle(acute, first, second, distance)
+        """Of two points (right where one has no variance).
+
+        Args:
+          first: the one point.
+          second: the other.
+          distance: D = E (u - v)^2.
+          supplement: S = E (u + v)^2, for the digits of nearly opposite points.
+          acute: whether the angle is known not to be obtuse.
+        """
+        root, theta, rest, gap = _angle(acute, first, second, distance, supplement)
         return cls(None if acute else jnp.signbit(root), theta, rest, gap)
 
     def choose(self, obtuse: Any, acute: Any) -> Any:
@@ -68,15 +95,27 @@ class Angle(NamedTuple):
         return acute if self.is_obtuse is None else jnp.where(self.is_obtuse, obtuse, acute)
 
 
+def nearly_opposite(first: Deviation, second: Deviation, distance: Array) -> Array:
+    """Whether E (u + v)^2 would add digits to the angle."""
+    least = 2 * _NEARLY_OPPOSITE * (first.std * second.std)
+    return distance - jnp.square(first.std - second.std) > least
+
+
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _angle(
-    acute: bool, first: Deviation, second: Deviation, distance: Array
+    acute: bool, first: Deviation, second: Deviation, distance: Array, supplement: Array | None
 ) -> tuple[Array, Array, Array, Array]:
     """sqrt(delta), negative where the angle is obtuse; t, rest and gap."""
     product, scale = first.std * second.std, first.inverse * second.inverse
-    delta = 0.5 * (distance - jnp.square(first.std - second.std)) * scale
+    across = jnp.square(first.std - second.std)
+    delta = 0.5 * (distance - across) * scale
     delta = jnp.where(scale > 0, jnp.clip(delta, 0.0, 1.0 if acute else 2.0), 1.0)
-    delta, root = _acute_root(delta) if acute else _kept_root(delta)
+    if acute:
+        delta, root = _acute_root(delta)
+    elif supplement is None:
+        delta, root = _kept_root(delta, 2 - delta)
+    else:
+        delta, root = _kept_root(delta, jnp.minimum(0.5 * (supplement - across) * scale, 1.0))
     theta, gap = angle_and_gap(delta, jnp.abs(root))
     return root, theta, product * delta, product * gap
 
@@ -86,15 +125,15 @@ def _acute_root(delta: Array) -> tuple[Array, Array]:
     return root * root, root
 
 
-def _kept_root(delta: Array) -> tuple[Array, Array]:
-    """min(delta, 2 - delta) and its square root, negative where delta > 1.
+def _kept_root(delta: Array, other: Array) -> tuple[Array, Array]:
+    """The lesser of delta and that of the supplement, and its square root, negative if obtuse.
 
     On CPU, XLA makes cheap operations anew in each consumer, but keeps what a square root returns.
     All is made of one root, so that `delta`, which may be a long sum, is made once. Roots of obtuse
     angles are told from others, which are at most 1, by a large power of two.
     """
-    acute = jnp.maximum(jnp.minimum(delta, 2 - delta), 0.0)
-    root = jnp.sqrt(jnp.where(delta > 1, _LARGE**2 * jnp.maximum(acute, _LEAST**2), acute))
+    obtuse = _LARGE**2 * jnp.maximum(other, _LEAST**2)
+    root = jnp.sqrt(jnp.where(delta > 1, obtuse, delta))
     obtuse = root > 1
     half = jnp.where(root == _LARGE * _LEAST, 0.0, root / _LARGE)
     half = jnp.where(obtuse, half, root)
@@ -103,21 +142,39 @@ def _kept_root(delta: Array) -> tuple[Array, Array]:
 
 @_angle.defjvp
 def _angle_jvp(acute: bool, primals: Any, tangents: Any) -> Any:
-    first, second, _ = primals
-    d_first, d_second, d_distance = tangents
+    first, second, _, supplement = primals
+    d_first, d_second, d_distance, d_supplement = tangents
     root, theta, rest, gap = _angle(acute, *primals)
     r1, r2, scale = first.std, second.std, first.inverse * second.inverse
     d1, d2 = d_first.std, d_second.std  # those of the inverses are in what follows
 
-    delta, sign = jnp.square(root), jnp.where(jnp.signbit(root), -1.0, 1.0).astype(root.dtype)
+    delta, is_obtuse = jnp.square(root), jnp.signbit(root)
+    sign = jnp.where(is_obtuse, -1.0, 1.0).astype(root.dtype)
     cosine_half = jnp.sqrt(2 - delta)
-    sine = jnp.abs(root) * cosine_half
     d_product = r2 * d1 + r1 * d2
-    d_rest = sign * (0.5 * d_distance - (r1 - sign * r2) * (d1 - sign * d2))
+    if acute or supplement is None:
+        d_rest = sign * (0.5 * d_distance - (r1 - sign * r2) * (d1 - sign * d2))
+    else:
+        d_rest = 0.5 * jnp.where(is_obtuse, d_supplement, d_distance) - (r1 - r2) * (d1 - d2)
     change = d_rest - delta * d_product
-    # Equal points: zero for the infinite slope of the angle.
-    per_sine = jnp.where(sine == 0, 0.0, scale / jnp.where(sine == 0, 1.0, sine))
-    d_theta = per_sine * change
+    d_theta = _angle_slope(scale, jnp.abs(root) * cosine_half) * change
     d_root = 0.5 * sign * cosine_half * d_theta
     d_gap = gap * scale * d_product + theta * change
     return (root, theta, rest, gap), (d_root, d_theta, d_rest, d_gap)
+
+
+@jax.custom_jvp
+def _angle_slope(scale: Array, sine: Array) -> Array:
+    """The quotient, or zero where sine is; without a derivative where that would be too large."""
+    return scale * safe_reciprocal(sine)
+
+
+@_angle_slope.defjvp
+def _angle_slope_jvp(primals: Any, tangents: Any) -> Any:
+    (scale, sine), (d_scale, d_sine) = primals, tangents
+    inverse = safe_reciprocal(sine)
+    slope = scale * inverse
+    # d_sine is of the size of the slope.
+    is_large = jnp.square(slope) * inverse > jnp.finfo(sine.dtype).tiny ** -0.8
+    kept = jnp.where(is_large, 0.0, inverse)
+    return slope, kept * d_scale - slope * kept * d_sine

@@ -14,11 +14,13 @@ argument gamma. Of two numbers of equal modulus the difference is orthogonal to 
     root^2 = (1 + v1)(1 + v2) - K^2 = T^2 + (U - K)(U + K),        root - T = z (U + K).
 
 No term of z cancels more than the given D, v1, v2 must, its denominator is at least 2, and all of
-it is smooth where points are equal or zero. For K < 0, z is that of (u, -v), of covariance -K.
+it is smooth where points are equal or zero. For K < 0, z is that of (u, -v), of covariance -K; from
+S = E (u + v)^2, where it is given, U - |K| = S / 2 - (a1 - a2)^2 keeps its digits for opposite points.
 """
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -51,8 +53,10 @@ class ArcPair(NamedTuple):
     deficit: Array  # (z - arctan z) / z^3
 
     @classmethod
-    def of(cls, first: Arc, second: Arc, distance: Array) -> "ArcPair":
-        """Of two points whose squared distance is `distance`.
+    def of(
+        cls, first: Arc, second: Arc, distance: Array, supplement: Array | None = None
+    ) -> "ArcPair":
+        """Of two points with D = `distance` and, where it is known, S = `supplement`.
 
         On CPU, XLA makes cheap operations anew in each consumer, but keeps what a division returns.
         Hence all is made of z, whose sign tells that of the covariance.
@@ -62,8 +66,10 @@ class ArcPair(NamedTuple):
         across, along = 1 + a1 + a2, a1 + a2 + 2 * a1 * a2
         given = 0.5 * distance - step2  # U - K
         is_negative = given > along
-        below = jnp.where(is_negative, 2 * along - given, given)
-        below = jnp.where(below < 0, 0.0, below)  # by a rounding error
+        other = 2 * along - given if supplement is None else 0.5 * supplement - step2
+        below = jnp.where(is_negative, other, given)
+        # Below zero by a rounding error, which leaves the derivatives as they are.
+        below += jax.lax.stop_gradient(jnp.maximum(-below, 0))
         root = jnp.sqrt(jnp.square(across) + below * (2 * along - below))
         kept = jnp.where(is_negative, -below, below) / (across + root)
 
@@ -73,6 +79,16 @@ class ArcPair(NamedTuple):
         root = across + 2 * tangent * (along - tangent * across) / (1 + square)
         below = tangent * (across + root)
         return cls(is_negative, step2, across, along, tangent, root, below, arctan_deficit(square))
+
+    @staticmethod
+    def wants_supplement(first: Arc, second: Arc, distance: Array) -> Array:
+        """Whether S would add digits: |K| is near U, in a pair of points that are not small.
+
+        A rounding error of D is one of eps U in U - |K|, and one of eps U / (U - |K|) in the root.
+        """
+        along = first.offset + second.offset + 2 * first.offset * second.offset
+        given = 0.5 * distance - jnp.square(first.offset - second.offset)
+        return (along > 1) & (given > 1.875 * along)
 
     def lack(self) -> Array:
         """(s1 + s2) / 2 - gamma."""

@@ -36,6 +36,8 @@ class ErrorFunction:
     offset: Scalar
 
     is_nonnegative = False
+    is_homogeneous = False
+    growth = 0
 
     def variance(self, var: Array) -> Array:
         """a^2 2/pi arcsin(2 v / (1 + 2 v)) + c^2."""
@@ -45,12 +47,25 @@ class ErrorFunction:
         """The maps of one point, of twice its variance times slope^2."""
         return _Point(var, Arc.of(2 * self.slope**2 * var))
 
+    def wants_supplement(self, first: _Point, second: _Point, distance: Array) -> Array:
+        """Whether E (u + v)^2 would add digits: see `ArcPair.wants_supplement`."""
+        return ArcPair.wants_supplement(first.arc, second.arc, 2 * self.slope**2 * distance)
+
     def pair(
-        self, first: _Point, second: _Point, distance: Array, *, acute: bool = False
+        self,
+        first: _Point,
+        second: _Point,
+        distance: Array,
+        *,
+        supplement: Array | None = None,
+        acute: bool = False,
     ) -> DualPair:
         """The expectations of a pair."""
         del acute
-        arc = ArcPair.of(first.arc, second.arc, 2 * self.slope**2 * distance)
+        slope2 = 2 * self.slope**2
+        if supplement is not None:
+            supplement = slope2 * supplement
+        arc = ArcPair.of(first.arc, second.arc, slope2 * distance, supplement)
         scale = 4 / np.pi * self.amplitude**2
         both = first.arc.angle + second.arc.angle
         angle = jnp.where(arc.is_negative, both - arc.lack(), arc.lack())

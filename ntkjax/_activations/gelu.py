@@ -41,6 +41,8 @@ class GaussianErrorLinear:
     """f(x) = x Phi(x)."""
 
     is_nonnegative = False
+    is_homogeneous = False
+    growth = 1
 
     def variance(self, var: Array) -> Array:
         """E (u / 2)^2 + E h(u)^2."""
@@ -53,12 +55,22 @@ class GaussianErrorLinear:
         arc = Arc.of(var)
         return _Point(var, arc, 1 / (1 + var), 1 / (1 + 2 * arc.offset))
 
+    def wants_supplement(self, first: _Point, second: _Point, distance: Array) -> Array:
+        """Whether E (u + v)^2 would add digits: see `ArcPair.wants_supplement`."""
+        return ArcPair.wants_supplement(first.arc, second.arc, distance)
+
     def pair(
-        self, first: _Point, second: _Point, distance: Array, *, acute: bool = False
+        self,
+        first: _Point,
+        second: _Point,
+        distance: Array,
+        *,
+        supplement: Array | None = None,
+        acute: bool = False,
     ) -> DualPair:
         """The expectations of a pair."""
         del acute
-        arc = ArcPair.of(first.arc, second.arc, distance)
+        arc = ArcPair.of(first.arc, second.arc, distance, supplement)
         step = first.arc.offset - second.arc.offset
         angle = 0.5 * (first.arc.angle + second.arc.angle)
         inverses = first.inverse + second.inverse

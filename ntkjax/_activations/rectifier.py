@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._activations.angle import Angle, Deviation
+from ntkjax._activations.angle import Angle, Deviation, nearly_opposite
 from ntkjax._kernel.algebra.operation import operation, static
 from ntkjax._kernel.operations.pointwise import DualPair
 
@@ -34,6 +34,9 @@ class Rectifier:
     positive_slope: Scalar
     is_nonnegative: bool = static(default=False)
 
+    is_homogeneous = True
+    growth = 1
+
     def _mean_square(self) -> Scalar:
         return (self.negative_slope**2 + self.positive_slope**2) / 2
 
@@ -45,14 +48,24 @@ class Rectifier:
         """Standard deviation and its inverse."""
         return Deviation.of(var)
 
+    def wants_supplement(self, first: Deviation, second: Deviation, distance: Array) -> Array:
+        """Whether E (u + v)^2 would add digits: the pair is nearly opposite."""
+        return nearly_opposite(first, second, distance)
+
     def pair(
-        self, first: Deviation, second: Deviation, distance: Array, *, acute: bool = False
+        self,
+        first: Deviation,
+        second: Deviation,
+        distance: Array,
+        *,
+        supplement: Array | None = None,
+        acute: bool = False,
     ) -> DualPair:
         """The expectations of a pair; a point of no variance counts as orthogonal."""
         a, b = self.negative_slope, self.positive_slope
         product = first.std * second.std
         across = jnp.square(first.std - second.std)
-        angle = Angle.of(first, second, distance, acute=acute)
+        angle = Angle.of(first, second, distance, supplement=supplement, acute=acute)
         kink, turn = (b - a) ** 2 / np.pi, (b - a) ** 2 / (2 * np.pi) * angle.theta
         # The distance again, of the angle: what made the angle need not be made twice.
         opposed = (a + b) ** 2 * product - 2 * a * b * angle.rest

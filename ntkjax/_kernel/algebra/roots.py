@@ -1,4 +1,10 @@
-"""The square root, of variances that may be zero."""
+r"""Square roots and reciprocals of what may be zero, with finite derivatives.
+
+Derivatives that are infinite at zero count as zero there. So do those that are too large for the
+dtype to be multiplied by others of their size, since infinity times zero is not a number: the
+derivative of 1 / x and the second one of the root x where x^4 is below the smallest normal number
+(x < 3e-10 in float32). The first derivative of the root is right down to zero.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -6,14 +12,29 @@ from jax import Array
 
 
 @jax.custom_jvp
+def safe_reciprocal(x: Array) -> Array:
+    """1 / x for x >= 0; zero at zero, as is its derivative there and near it."""
+    positive = x > 0
+    return jnp.where(positive, 1 / jnp.where(positive, x, 1.0), 0.0)
+
+
+@safe_reciprocal.defjvp
+def _safe_reciprocal_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    inverse = safe_reciprocal(x)
+    # The bound is compared with the inverse, whose derivative is at hand.
+    kept = jnp.where(inverse > jnp.finfo(x.dtype).tiny ** -0.25, 0.0, inverse)
+    return inverse, -jnp.square(kept) * dx
+
+
+@jax.custom_jvp
 def safe_sqrt(x: Array) -> Array:
-    """Square root whose derivative at zero is zero, not infinite."""
+    """Square root of x >= 0, whose derivative at zero is zero."""
     return jnp.sqrt(x)
 
 
 @safe_sqrt.defjvp
 def _safe_sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (dx,) = primals, tangents
-    positive = x > 0
-    slope = jnp.where(positive, 0.5 / safe_sqrt(jnp.where(positive, x, 1.0)), 0.0)
-    return safe_sqrt(x), slope * dx
+    root = safe_sqrt(x)
+    return root, 0.5 * safe_reciprocal(root) * dx

@@ -23,11 +23,20 @@ from ntkjax._kernel.algebra.state import Pairs, added
 class Activation(Protocol):
     """The dual of a scalar function f, pointwise; knows nothing of layouts or batches.
 
-    `is_nonnegative` says whether f is, so that its outputs have no negative covariance.
+    Attributes:
+      is_nonnegative: whether f is, so that its outputs have no negative covariance.
+      is_homogeneous: whether f(c x) = c f(x) for c > 0.
+      growth: g, where f(x) grows as the power x^g.
     """
 
     @property
     def is_nonnegative(self) -> bool: ...
+
+    @property
+    def is_homogeneous(self) -> bool: ...
+
+    @property
+    def growth(self) -> int: ...
 
     def variance(self, var: Array) -> Array:
         """E f(u)^2 for u of variance `var`."""
@@ -37,10 +46,23 @@ class Activation(Protocol):
         """Whatever `pair` needs of a point of variance `var`, as a tuple of arrays."""
         ...
 
-    def pair(self, first: Any, second: Any, distance: Array, *, acute: bool = False) -> "DualPair":
+    def wants_supplement(self, first: Any, second: Any, distance: Array) -> Array:
+        """For which pairs E (u + v)^2 would add digits: those that are nearly opposite."""
+        ...
+
+    def pair(
+        self,
+        first: Any,
+        second: Any,
+        distance: Array,
+        *,
+        supplement: Array | None = None,
+        acute: bool = False,
+    ) -> "DualPair":
         """The expectations over a pair with E (u - v)^2 = `distance`.
 
-        `acute` says that no covariance is negative.
+        `supplement` is E (u + v)^2, from which nearly opposite pairs take digits that `distance`
+        lacks; `acute` says that no covariance is negative.
         """
         ...
 
