@@ -24,9 +24,9 @@ Nothing here cancels where points are nearly equal or opposite, and there are fe
 with what autodiff derives of each operation, gradients take a quarter more memory.
 
 The angle has a kink where points are equal or opposite: dt counts as zero there, the mean of the
-slopes on both sides. Second derivatives of t, of the size p^-2 sin(t)^-3, count as zero where they
-come near the largest number of the dtype (`_angle_slope`), since infinity times zero is not a
-number. All others are those of the formulas above.
+slopes on both sides. Derivatives that come near the largest number of the dtype count as zero,
+too, since infinity times zero is not a number (`_angle_slope`): all of t where p is below 1e-17 in
+float32, the second ones where p^-2 sin(t)^-3 exceeds 1e30. All others are those of the formulas.
 """
 
 import functools
@@ -165,16 +165,17 @@ def _angle_jvp(acute: bool, primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def _angle_slope(scale: Array, sine: Array) -> Array:
-    """The quotient, or zero where sine is; without a derivative where that would be too large."""
-    return scale * safe_reciprocal(sine)
+    """The quotient, or zero where sine is or the square of scale would be too large."""
+    too_large = scale > jnp.finfo(scale.dtype).tiny ** -0.45
+    return scale * jnp.where(too_large, 0.0, safe_reciprocal(sine))
 
 
 @_angle_slope.defjvp
 def _angle_slope_jvp(primals: Any, tangents: Any) -> Any:
+    """The derivative of the quotient, or zero where it would be too large."""
     (scale, sine), (d_scale, d_sine) = primals, tangents
-    inverse = safe_reciprocal(sine)
-    slope = scale * inverse
+    inverse, slope = safe_reciprocal(sine), _angle_slope(scale, sine)
     # d_sine is of the size of the slope.
-    is_large = jnp.square(slope) * inverse > jnp.finfo(sine.dtype).tiny ** -0.8
-    kept = jnp.where(is_large, 0.0, inverse)
+    too_large = jnp.square(scale * inverse) * inverse > jnp.finfo(sine.dtype).tiny ** -0.8
+    kept = jnp.where(too_large, 0.0, inverse)
     return slope, kept * d_scale - slope * kept * d_sine

@@ -14,8 +14,8 @@ argument gamma. Of two numbers of equal modulus the difference is orthogonal to 
     root^2 = (1 + v1)(1 + v2) - K^2 = T^2 + (U - K)(U + K),        root - T = z (U + K).
 
 No term of z cancels more than the given D, v1, v2 must, its denominator is at least 2, and all of
-it is smooth where points are equal or zero. For K < 0, z is that of (u, -v), of covariance -K; from
-S = E (u + v)^2, where it is given, U - |K| = S / 2 - (a1 - a2)^2 keeps its digits for opposite points.
+it is smooth where points are equal or zero. For K < 0, z is that of (u, -v), of covariance -K: with
+S = E (u + v)^2, where it is given, U - |K| = S / 2 - (a1 - a2)^2 loses none at opposite points.
 """
 
 from typing import NamedTuple
