@@ -44,7 +44,7 @@ _LARGE, _LEAST = 2.0**50, 2.0**-45
 
 #: Above this delta, 2 - delta of a rounded distance is not enough: the angle, found as its root,
 #: has an error beyond 16 rounding errors.
-_NEARLY_OPPOSITE = 2 - 2.0**-8
+_NEARLY_OPPOSITE = 2 - 2.0**-7
 
 
 class Deviation(NamedTuple):

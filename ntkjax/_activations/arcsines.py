@@ -16,6 +16,15 @@ argument gamma. Of two numbers of equal modulus the difference is orthogonal to 
 No term of z cancels more than the given D, v1, v2 must, its denominator is at least 2, and all of
 it is smooth where points are equal or zero. For K < 0, z is that of (u, -v), of covariance -K: with
 S = E (u + v)^2, where it is given, U - |K| = S / 2 - (a1 - a2)^2 loses none at opposite points.
+
+That is for points which are alike. Where one is far larger than the other, U - K is nearly all of
+D / 2, and gamma a small difference of angles; K has more digits. With t = 1 / sqrt(1 + v) and
+c = K t1 t2,
+
+    s^2 = 1 - c^2 = t1^2 + t2^2 (1 - t1^2) + t1 t2 rest (2 |c| + t1 t2 rest),
+    gamma = 2 arctan(c / (1 + s)),     root = s / (t1 t2),
+
+where rest = r1 r2 - |K| may be known to more digits than K. Nothing here overflows.
 """
 
 from typing import NamedTuple
@@ -32,12 +41,14 @@ class Arc(NamedTuple):
 
     offset: Array  # a
     angle: Array  # s
+    inverse: Array  # t
 
     @classmethod
     def of(cls, var: Array) -> "Arc":
-        """Of a point of variance `var`."""
-        tail = jnp.sqrt(1 + 2 * var)
-        return cls(var / (1 + tail), jnp.arctan2(var, tail))
+        """Of a point of variance `var`, which may be infinite."""
+        var = jnp.minimum(var, jnp.finfo(var.dtype).max)
+        tail = jnp.sqrt(2.0) * jnp.sqrt(0.5 + var)  # 1 + 2 v may be infinite
+        return cls(var / (1 + tail), jnp.arctan2(var, tail), 1 / jnp.sqrt(1 + var))
 
 
 class ArcPair(NamedTuple):
@@ -69,8 +80,9 @@ class ArcPair(NamedTuple):
         other = 2 * along - given if supplement is None else 0.5 * supplement - step2
         below = jnp.where(is_negative, other, given)
         # Below zero by a rounding error, which leaves the derivatives as they are.
-        below += jax.lax.stop_gradient(jnp.maximum(-below, 0))
-        root = jnp.sqrt(jnp.square(across) + below * (2 * along - below))
+        below = jnp.where(below < 0, below - jax.lax.stop_gradient(below), below)
+        per_across = 1 / across  # the square of below may be infinite
+        root = across * jnp.sqrt(1 + below * per_across * ((2 * along - below) * per_across))
         kept = jnp.where(is_negative, -below, below) / (across + root)
 
         is_negative = jnp.signbit(kept)
@@ -98,3 +110,29 @@ class ArcPair(NamedTuple):
         """K."""
         size = self.along - self.below
         return jnp.where(self.is_negative, -size, size)
+
+
+class Arcsine(NamedTuple):
+    """Of a pair, whatever its sizes."""
+
+    gamma: Array
+    cosine: Array  # c = K / sqrt((1 + v1) (1 + v2))
+    sine: Array  # s
+    inverse: Array  # t1 t2
+
+    @classmethod
+    def of(cls, first: Arc, second: Arc, covariance: Array, rest: Array | None = None) -> "Arcsine":
+        """Of two points with K = `covariance` and, where it is known, r1 r2 - |K| = `rest`."""
+        t1, t2 = first.inverse, second.inverse
+        inverse = t1 * t2
+        cosine = covariance * inverse
+        least = jnp.square(t1) + jnp.square(t2) * (1 - jnp.square(t1))
+        size = jnp.abs(cosine)
+        if rest is None:
+            square = jnp.maximum((1 - size) * (1 + size), least)
+        else:
+            square = least + inverse * rest * (2 * size + inverse * rest)
+        sine = jnp.sqrt(square)
+        tangent = cosine / (1 + sine)
+        square = jnp.square(tangent)
+        return cls(2 * tangent * (1 - square * arctan_deficit(square)), cosine, sine, inverse)

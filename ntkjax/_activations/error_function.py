@@ -14,10 +14,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
-from ntkjax._activations.arcsines import Arc, ArcPair
+from ntkjax._activations.arcsines import Arc, ArcPair, Arcsine
 from ntkjax._kernel.algebra.operation import operation
-from ntkjax._kernel.operations.pointwise import DualPair
+from ntkjax._kernel.operations.pointwise import DualPair, FarPair
 
 Scalar = float | Array
 
@@ -39,17 +40,29 @@ class ErrorFunction:
     is_homogeneous = False
     growth = 0
 
+    def cap(self, dtype: DTypeLike) -> Scalar:
+        """Standard deviation from which on f(u) is the sign: 2 b^2 v is then beyond the dtype.
+
+        E f(u) f(v) is then that of u cap / r. Of E f'(u) f'(v), whose Gaussians get narrower
+        without end, this holds but where u and v are parallel.
+        """
+        return float(jnp.finfo(dtype).max) ** 0.48 / jnp.maximum(2**0.5 * jnp.abs(self.slope), 1e-9)
+
+    @property
+    def _square(self) -> Scalar:
+        return 2 * self.slope**2
+
     def variance(self, var: Array) -> Array:
         """a^2 2/pi arcsin(2 v / (1 + 2 v)) + c^2."""
         return self.amplitude**2 * (2 / np.pi) * self.point(var).arc.angle + self.offset**2
 
     def point(self, var: Array) -> _Point:
         """The maps of one point, of twice its variance times slope^2."""
-        return _Point(var, Arc.of(2 * self.slope**2 * var))
+        return _Point(var, Arc.of(self._square * var))
 
     def wants_supplement(self, first: _Point, second: _Point, distance: Array) -> Array:
         """Whether E (u + v)^2 would add digits: see `ArcPair.wants_supplement`."""
-        return ArcPair.wants_supplement(first.arc, second.arc, 2 * self.slope**2 * distance)
+        return ArcPair.wants_supplement(first.arc, second.arc, self._square * distance)
 
     def pair(
         self,
@@ -62,12 +75,27 @@ class ErrorFunction:
     ) -> DualPair:
         """The expectations of a pair."""
         del acute
-        slope2 = 2 * self.slope**2
-        if supplement is not None:
-            supplement = slope2 * supplement
-        arc = ArcPair.of(first.arc, second.arc, slope2 * distance, supplement)
+        supplement = None if supplement is None else self._square * supplement
+        arc = ArcPair.of(first.arc, second.arc, self._square * distance, supplement)
         scale = 4 / np.pi * self.amplitude**2
         both = first.arc.angle + second.arc.angle
         angle = jnp.where(arc.is_negative, both - arc.lack(), arc.lack())
         covariance = 0.5 * (first.given + second.given - distance)
         return DualPair(scale * angle, scale * self.slope**2 / arc.root, covariance)
+
+    def far(
+        self, first: _Point, second: _Point, covariance: Array, *, rest: Array | None = None
+    ) -> FarPair:
+        """The expectations of a pair, relative to the sizes of both points.
+
+        Args:
+          first: the one point.
+          second: the other.
+          covariance: K = E u v.
+          rest: r1 r2 - |K|, for the digits of large points that are nearly parallel.
+        """
+        rest = None if rest is None else self._square * rest
+        arc = Arcsine.of(first.arc, second.arc, self._square * covariance, rest)
+        scale = 4 / np.pi * self.amplitude**2
+        slope = scale * self.slope**2 * (arc.inverse / arc.sine)
+        return FarPair(0.5 * scale * arc.gamma + self.offset**2, slope)

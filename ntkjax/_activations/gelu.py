@@ -23,10 +23,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
-from ntkjax._activations.arcsines import Arc, ArcPair
+from ntkjax._activations.arcsines import Arc, ArcPair, Arcsine
 from ntkjax._kernel.algebra.operation import operation
-from ntkjax._kernel.operations.pointwise import DualPair
+from ntkjax._kernel.operations.pointwise import DualPair, FarPair
 
 
 class _Point(NamedTuple):
@@ -44,10 +45,19 @@ class GaussianErrorLinear:
     is_homogeneous = False
     growth = 1
 
+    @staticmethod
+    def cap(dtype: DTypeLike) -> float:
+        """Standard deviation from which on f(u) and f'(u) are those of a rectifier.
+
+        E f(u) f(v) is then r / cap times, and E f'(u) f'(v) is, that of u cap / r, to within a
+        rounding error, which is the inverse of cap.
+        """
+        return 4 / float(jnp.finfo(dtype).eps)
+
     def variance(self, var: Array) -> Array:
         """E (u / 2)^2 + E h(u)^2."""
         point = self.point(var)
-        even = point.arc.angle + 2 * var * point.inverse * point.tail
+        even = point.arc.angle + 2 * (1 - point.inverse) * point.tail
         return var * (0.25 + even / (2 * np.pi))
 
     def point(self, var: Array) -> _Point:
@@ -93,3 +103,24 @@ class GaussianErrorLinear:
         turn = gamma + size * upright * (jnp.square(upright) + inverses)
         turn = jnp.where(arc.is_negative, -turn, turn) / (2 * np.pi)
         return DualPair(0.25 * odd + even / (2 * np.pi), 0.25 + turn, arc.covariance())
+
+    def far(
+        self, first: _Point, second: _Point, covariance: Array, *, rest: Array | None = None
+    ) -> FarPair:
+        """The expectations of a pair, relative to the sizes of both points.
+
+        Args:
+          first: the one point.
+          second: the other.
+          covariance: K = E u v.
+          rest: r1 r2 - |K|, for the digits of large points that are nearly parallel.
+        """
+        arc = Arcsine.of(first.arc, second.arc, covariance, rest)
+        size1, size2 = first.var * first.arc.inverse, second.var * second.arc.inverse
+        upright = arc.inverse / arc.sine
+        even = covariance * arc.gamma
+        even += jnp.square(arc.cosine) * upright + size1 * size2 * arc.sine
+        turn = arc.cosine / arc.sine * (jnp.square(upright) + first.inverse + second.inverse)
+        return FarPair(
+            0.25 * covariance + even / (2 * np.pi), 0.25 + (arc.gamma + turn) / (2 * np.pi)
+        )

@@ -75,6 +75,13 @@ class DualPair(NamedTuple):
     covariance: Array  # E u v, of the pair itself
 
 
+class FarPair(NamedTuple):
+    """What a nonlinearity f makes of a pair (u, v) of Gaussians of very different sizes."""
+
+    covariance: Array  # E f(u) f(v)
+    slope: Array  # E f'(u) f'(v)
+
+
 @functools.partial(jax.jit, static_argnames="acute")
 def _expectations(
     activation: Activation, first: Any, second: Any, distance: Array, acute: bool
