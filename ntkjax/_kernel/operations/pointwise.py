@@ -76,10 +76,11 @@ class DualPair(NamedTuple):
 
 
 class FarPair(NamedTuple):
-    """What a nonlinearity f makes of a pair (u, v) of Gaussians of very different sizes."""
+    """What a nonlinearity f makes of a pair (u, v) of Gaussians, which may differ much in size."""
 
-    covariance: Array  # E f(u) f(v)
+    covariance: Array  # E f(u) f(v), relative to the sizes of both
     slope: Array  # E f'(u) f'(v)
+    distance: Array | None  # E (f(u) - f(v))^2, relative to itself where u and v are alike
 
 
 @functools.partial(jax.jit, static_argnames="acute")
