@@ -28,7 +28,7 @@ where rest = r1 r2 - |K| may be known to more digits than K. Nothing here overfl
 can be made without a difference, too: U - |K| = (a1 - a2)^2 / (U + r1 r2) + rest.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -88,9 +88,11 @@ class ArcPair(NamedTuple):
     def of_rest(cls, first: Arc, second: Arc, covariance: Array, rest: Array) -> "ArcPair":
         """Of two points with K = `covariance` and r1 r2 - |K| = `rest`."""
         step2, across, along = _sums(first, second)
-        sizes = along + jnp.abs(covariance) + rest  # U + r1 r2
-        below = rest + jnp.where(sizes > 0, step2 / jnp.where(sizes > 0, sizes, 1.0), 0.0)
-        return cls._of(step2, across, along, below, covariance < 0)
+        step, sizes = first.offset - second.offset, along + jnp.abs(covariance) + rest
+        share = _share(step, sizes)
+        # step^2 / sizes, of which no square is too small, and whose slopes need none of the share.
+        apart = share * (2 * step - share * sizes)
+        return cls._of(step2, across, along, rest + apart, covariance < 0)
 
     @classmethod
     def _of(
@@ -130,6 +132,21 @@ class ArcPair(NamedTuple):
         """K."""
         size = self.along - self.below
         return jnp.where(self.is_negative, -size, size)
+
+
+@jax.custom_jvp
+def _share(step: Array, sizes: Array) -> Array:
+    """Their quotient, or zero where sizes is; of no derivative where that would be too large."""
+    return step / jnp.where(sizes > 0, sizes, 1.0)
+
+
+@_share.defjvp
+def _share_jvp(primals: Any, tangents: Any) -> Any:
+    (step, sizes), (d_step, d_sizes) = primals, tangents
+    share = _share(step, sizes)
+    is_kept = sizes > jnp.finfo(sizes.dtype).tiny ** 0.45
+    change = (d_step - share * d_sizes) / jnp.where(is_kept, sizes, 1.0)
+    return share, jnp.where(is_kept, change, 0.0)
 
 
 class Arcsine(NamedTuple):
