@@ -92,7 +92,8 @@ class ErrorFunction:
           first: the one point.
           second: the other.
           covariance: K = E u v.
-          rest: r1 r2 - |K|, for the digits of large points that are nearly parallel.
+          rest: r1 r2 - |K|, for the digits of large points that are nearly parallel, and for
+            the distance, which is left out without it.
         """
         scale = 4 / np.pi * self.amplitude**2
         covariance, distance = self._square * covariance, None

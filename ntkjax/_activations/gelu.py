@@ -97,7 +97,8 @@ class GaussianErrorLinear:
           first: the one point.
           second: the other.
           covariance: K = E u v.
-          rest: r1 r2 - |K|, for the digits of large points that are nearly parallel.
+          rest: r1 r2 - |K|, for the digits of large points that are nearly parallel, and for
+            the distance, which is left out without it.
         """
         arc = Arcsine.of(first.arc, second.arc, covariance, rest)
         size1, size2 = first.var * first.arc.inverse, second.var * second.arc.inverse
