@@ -24,10 +24,11 @@ c = K t1 t2,
     s^2 = 1 - c^2 = t1^2 + t2^2 (1 - t1^2) + t1 t2 rest (2 |c| + t1 t2 rest),
     gamma = 2 arctan(c / (1 + s)),     root = s / (t1 t2),
 
-where rest = r1 r2 - |K| may be known to more digits than K. Nothing here overflows.
+where rest = r1 r2 - |K| may be known to more digits than K. Nothing here overflows. Of it the above
+can be made without a difference, too: U - |K| = (a1 - a2)^2 / (U + r1 r2) + rest.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +52,12 @@ class Arc(NamedTuple):
         return cls(var / (1 + tail), jnp.arctan2(var, tail), 1 / jnp.sqrt(1 + var))
 
 
+def _sums(first: Arc, second: Arc) -> tuple[Array, Array, Array]:
+    """(a1 - a2)^2, T and U."""
+    a1, a2 = first.offset, second.offset
+    return jnp.square(a1 - a2), 1 + a1 + a2, a1 + a2 + 2 * a1 * a2
+
+
 class ArcPair(NamedTuple):
     """Of a pair, or of (u, -v) where its covariance is negative."""
 
@@ -67,20 +74,35 @@ class ArcPair(NamedTuple):
     def of(
         cls, first: Arc, second: Arc, distance: Array, supplement: Array | None = None
     ) -> "ArcPair":
-        """Of two points with D = `distance` and, where it is known, S = `supplement`.
-
-        On CPU, XLA makes cheap operations anew in each consumer, but keeps what a division returns.
-        Hence all is made of z, whose sign tells that of the covariance.
-        """
-        a1, a2 = first.offset, second.offset
-        step2 = jnp.square(a1 - a2)
-        across, along = 1 + a1 + a2, a1 + a2 + 2 * a1 * a2
+        """Of two points with D = `distance` and, where it is known, S = `supplement`."""
+        step2, across, along = _sums(first, second)
         given = 0.5 * distance - step2  # U - K
         is_negative = given > along
         other = 2 * along - given if supplement is None else 0.5 * supplement - step2
         below = jnp.where(is_negative, other, given)
         # Below zero by a rounding error, which leaves the derivatives as they are.
         below = jnp.where(below < 0, below - jax.lax.stop_gradient(below), below)
+        return cls._of(step2, across, along, below, is_negative)
+
+    @classmethod
+    def of_rest(cls, first: Arc, second: Arc, covariance: Array, rest: Array) -> "ArcPair":
+        """Of two points with K = `covariance` and r1 r2 - |K| = `rest`."""
+        step2, across, along = _sums(first, second)
+        step, sizes = first.offset - second.offset, along + jnp.abs(covariance) + rest
+        share = _share(step, sizes)
+        # step^2 / sizes, of which no square is too small, and whose slopes need none of the share.
+        apart = share * (2 * step - share * sizes)
+        return cls._of(step2, across, along, rest + apart, covariance < 0)
+
+    @classmethod
+    def _of(
+        cls, step2: Array, across: Array, along: Array, below: Array, is_negative: Array
+    ) -> "ArcPair":
+        """Of U - |K| = `below`.
+
+        On CPU, XLA makes cheap operations anew in each consumer, but keeps what a division returns.
+        Hence all is made of z, whose sign tells that of the covariance.
+        """
         per_across = 1 / across  # the square of below may be infinite
         root = across * jnp.sqrt(1 + below * per_across * ((2 * along - below) * per_across))
         kept = jnp.where(is_negative, -below, below) / (across + root)
@@ -98,8 +120,8 @@ class ArcPair(NamedTuple):
 
         A rounding error of D is one of eps U in U - |K|, and one of eps U / (U - |K|) in the root.
         """
-        along = first.offset + second.offset + 2 * first.offset * second.offset
-        given = 0.5 * distance - jnp.square(first.offset - second.offset)
+        step2, _, along = _sums(first, second)
+        given = 0.5 * distance - step2
         return (along > 1) & (given > 1.875 * along)
 
     def lack(self) -> Array:
@@ -110,6 +132,21 @@ class ArcPair(NamedTuple):
         """K."""
         size = self.along - self.below
         return jnp.where(self.is_negative, -size, size)
+
+
+@jax.custom_jvp
+def _share(step: Array, sizes: Array) -> Array:
+    """Their quotient, or zero where sizes is; of no derivative where that would be too large."""
+    return step / jnp.where(sizes > 0, sizes, 1.0)
+
+
+@_share.defjvp
+def _share_jvp(primals: Any, tangents: Any) -> Any:
+    (step, sizes), (d_step, d_sizes) = primals, tangents
+    share = _share(step, sizes)
+    is_kept = sizes > jnp.finfo(sizes.dtype).tiny ** 0.45
+    change = (d_step - share * d_sizes) / jnp.where(is_kept, sizes, 1.0)
+    return share, jnp.where(is_kept, change, 0.0)
 
 
 class Arcsine(NamedTuple):

@@ -78,10 +78,10 @@ class ErrorFunction:
         supplement = None if supplement is None else self._square * supplement
         arc = ArcPair.of(first.arc, second.arc, self._square * distance, supplement)
         scale = 4 / np.pi * self.amplitude**2
-        both = first.arc.angle + second.arc.angle
-        angle = jnp.where(arc.is_negative, both - arc.lack(), arc.lack())
         covariance = 0.5 * (first.given + second.given - distance)
-        return DualPair(scale * angle, scale * self.slope**2 / arc.root, covariance)
+        return DualPair(
+            scale * _lack(first, second, arc), scale * self.slope**2 / arc.root, covariance
+        )
 
     def far(
         self, first: _Point, second: _Point, covariance: Array, *, rest: Array | None = None
@@ -92,10 +92,20 @@ class ErrorFunction:
           first: the one point.
           second: the other.
           covariance: K = E u v.
-          rest: r1 r2 - |K|, for the digits of large points that are nearly parallel.
+          rest: r1 r2 - |K|, for the digits of large points that are nearly parallel, and for
+            the distance, which is left out without it.
         """
-        rest = None if rest is None else self._square * rest
-        arc = Arcsine.of(first.arc, second.arc, self._square * covariance, rest)
         scale = 4 / np.pi * self.amplitude**2
+        covariance, distance = self._square * covariance, None
+        if rest is not None:
+            rest = self._square * rest
+            pair = ArcPair.of_rest(first.arc, second.arc, covariance, rest)
+            distance = scale * _lack(first, second, pair)
+        arc = Arcsine.of(first.arc, second.arc, covariance, rest)
         slope = scale * self.slope**2 * (arc.inverse / arc.sine)
-        return FarPair(0.5 * scale * arc.gamma + self.offset**2, slope)
+        return FarPair(0.5 * scale * arc.gamma + self.offset**2, slope, distance)
+
+
+def _lack(first: _Point, second: _Point, arc: ArcPair) -> Array:
+    """(s1 + s2) / 2 - gamma."""
+    return jnp.where(arc.is_negative, first.arc.angle + second.arc.angle - arc.lack(), arc.lack())

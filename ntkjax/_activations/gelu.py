@@ -81,28 +81,12 @@ class GaussianErrorLinear:
         """The expectations of a pair."""
         del acute
         arc = ArcPair.of(first.arc, second.arc, distance, supplement)
-        step = first.arc.offset - second.arc.offset
-        angle = 0.5 * (first.arc.angle + second.arc.angle)
-        inverses = first.inverse + second.inverse
-        # Of the points alone: small where the variances are alike.
-        apart = 0.5 * (first.var - second.var) * (first.arc.angle - second.arc.angle)
-        apart += 2 * (second.inverse - first.inverse) * step
-
-        size = arc.along - arc.below  # |K|
-        square = jnp.square(arc.tangent)
-        beyond = arc.along + size
-        near = 2 * (arc.step2 + arc.below)  # the distance, of (u, -v) where that is nearer
         upright = 1 / arc.root
-        ratio = arc.across * arc.tangent * beyond + arc.step2
-        even = near * angle + apart + 2 * ratio * first.tail * second.tail * upright
-        even += 2 * arc.tangent * (inverses * beyond - arc.below - 2 * size * square * arc.deficit)
-        both = 2 * (first.var + second.var)
-        odd = jnp.where(arc.is_negative, both - near, near)
-
-        gamma = angle - arc.lack()
-        turn = gamma + size * upright * (jnp.square(upright) + inverses)
+        size = arc.along - arc.below  # |K|
+        gamma = 0.5 * (first.arc.angle + second.arc.angle) - arc.lack()
+        turn = gamma + size * upright * (jnp.square(upright) + first.inverse + second.inverse)
         turn = jnp.where(arc.is_negative, -turn, turn) / (2 * np.pi)
-        return DualPair(0.25 * odd + even / (2 * np.pi), 0.25 + turn, arc.covariance())
+        return DualPair(_distance(first, second, arc), 0.25 + turn, arc.covariance())
 
     def far(
         self, first: _Point, second: _Point, covariance: Array, *, rest: Array | None = None
@@ -113,7 +97,8 @@ class GaussianErrorLinear:
           first: the one point.
           second: the other.
           covariance: K = E u v.
-          rest: r1 r2 - |K|, for the digits of large points that are nearly parallel.
+          rest: r1 r2 - |K|, for the digits of large points that are nearly parallel, and for
+            the distance, which is left out without it.
         """
         arc = Arcsine.of(first.arc, second.arc, covariance, rest)
         size1, size2 = first.var * first.arc.inverse, second.var * second.arc.inverse
@@ -121,6 +106,31 @@ class GaussianErrorLinear:
         even = covariance * arc.gamma
         even += jnp.square(arc.cosine) * upright + size1 * size2 * arc.sine
         turn = arc.cosine / arc.sine * (jnp.square(upright) + first.inverse + second.inverse)
-        return FarPair(
-            0.25 * covariance + even / (2 * np.pi), 0.25 + (arc.gamma + turn) / (2 * np.pi)
-        )
+        distance = None
+        if rest is not None:
+            near = ArcPair.of_rest(first.arc, second.arc, covariance, rest)
+            distance = _distance(first, second, near)
+        covariance = 0.25 * covariance + even / (2 * np.pi)
+        return FarPair(covariance, 0.25 + (arc.gamma + turn) / (2 * np.pi), distance)
+
+
+def _distance(first: _Point, second: _Point, arc: ArcPair) -> Array:
+    """E (f(u) - f(v))^2."""
+    step = first.arc.offset - second.arc.offset
+    angle = 0.5 * (first.arc.angle + second.arc.angle)
+    inverses = first.inverse + second.inverse
+    # Of the points alone: small where the variances are alike.
+    apart = 0.5 * (first.var - second.var) * (first.arc.angle - second.arc.angle)
+    apart += 2 * (second.inverse - first.inverse) * step
+
+    size = arc.along - arc.below  # |K|
+    square = jnp.square(arc.tangent)
+    beyond = arc.along + size
+    near = 2 * (arc.step2 + arc.below)  # the distance, of (u, -v) where that is nearer
+    upright = 1 / arc.root
+    ratio = arc.across * arc.tangent * beyond + arc.step2
+    even = near * angle + apart + 2 * ratio * first.tail * second.tail * upright
+    even += 2 * arc.tangent * (inverses * beyond - arc.below - 2 * size * square * arc.deficit)
+    both = 2 * (first.var + second.var)
+    odd = jnp.where(arc.is_negative, both - near, near)
+    return 0.25 * odd + even / (2 * np.pi)
