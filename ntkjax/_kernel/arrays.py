@@ -73,6 +73,11 @@ def real_array(name: str, value: Any) -> Any:
             f"{name} has shape {array.shape}, which holds symbols, expected numbers, on "
             "which the tiles of a kernel depend; export it for fixed shapes, one for each size."
         )
+    return native(array)
+
+
+def native(array: Any) -> Any:
+    """The array in this machine's byte order, the only one that JAX takes."""
     if isinstance(array, np.ndarray) and not array.dtype.isnative:
         return array.astype(array.dtype.newbyteorder("="))
     return array
