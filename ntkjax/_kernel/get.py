@@ -17,14 +17,14 @@ def requested_names(get: object, known: tuple[str, ...], meaning: str) -> tuple[
     if get is None:
         return None
     names = (get,) if isinstance(get, str) else get
-    expected = f"one of {known}, a non-empty tuple of them, or None for {meaning}"
+    mend = f"pass a name, a non-empty tuple of names, or None for {meaning}"
     if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
         raise TypeError(
-            f"get must be a string, a tuple of strings or None: pass {expected}"
-            f" instead of {describe(get)}"
+            f"get must be a string, a tuple of strings or None, of {known}, got {describe(get)}: "
+            f"{mend}"
         )
     if not names or not set(names) <= set(known):
-        raise ValueError(f"get must name one or more of {known}, got get={get!r}: pass {expected}")
+        raise ValueError(f"get must name one or more of {known}, got get={get!r}: {mend}")
     return tuple(names)
 
 
