@@ -34,16 +34,27 @@ def inputs_of_call(x1: Any, x2: Any, keeps_dtype: bool) -> tuple[list[Any], Valu
     return _on_same_devices(_in_one_dtype(flat)), structure
 
 
+def shapes_of_plan(shape1: Any, shape2: Any, dtype: Any) -> tuple[list[Any], Value]:
+    """The same of the shapes of inputs, each in place of its input."""
+
+    def one_input(a: Any, b: Any, index: str) -> Any:
+        first = _struct(f"plan: shape1{index}", a, dtype)
+        return first, None if b is None else _struct(f"plan: shape2{index}", b, dtype)
+
+    return flattened("plan", "shape", shape1, shape2, one_input)
+
+
 def flattened(
     function: str, argument: str, first: Any, second: Any, one_input: OneInput
 ) -> tuple[list[Any], Value]:
     """Nested lists of inputs as a flat list of what `one_input` makes, and their structure."""
     flat: list[Any] = []
+    is_list = _is_list_of_shapes if argument == "shape" else _is_list
 
     def walk(a: Any, b: Any, index: str) -> Value:
         name1, name2 = f"{argument}1{index}", f"{argument}2{index}"
-        if _is_list(a):
-            if b is not None and (not _is_list(b) or len(b) != len(a)):
+        if is_list(a):
+            if b is not None and (not is_list(b) or len(b) != len(a)):
                 raise ValueError(
                     f"{function}: {name1} is a list of {len(a)} inputs, but {name2} is "
                     f"{_came(b)}; pass a list of {len(a)} inputs or None."
@@ -52,7 +63,7 @@ def flattened(
             return tuple(
                 walk(u, v, f"{index}[{i}]") for i, (u, v) in enumerate(zip(a, parts, strict=True))
             )
-        if _is_list(b):
+        if is_list(b):
             raise ValueError(
                 f"{function}: {name2} is a list of {len(b)} inputs, but {name1} is {_came(a)}; "
                 "pass both as lists or both as arrays."
@@ -74,6 +85,23 @@ def flattened(
 def _is_list(value: Any) -> bool:
     """Whether it is a list of inputs; nested lists of numbers are one array."""
     return isinstance(value, (list, tuple)) and not is_numbers(value)
+
+
+def _is_list_of_shapes(value: Any) -> bool:
+    """Whether it is a list of shapes; a sequence with a number in it is one shape."""
+    is_list = isinstance(value, (list, tuple))
+    return is_list and all(v is None or isinstance(v, (list, tuple)) for v in value)
+
+
+def _struct(name: str, shape: Any, dtype: Any) -> jax.ShapeDtypeStruct:
+    """Inputs of which only the shape is known."""
+    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
+    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in sizes):
+        raise ValueError(
+            f"{name} is {describe(shape)}, expected a tuple of integers, such as (64, 32, 32, 3)."
+        )
+    check_batch_shape(name, tuple(map(int, sizes)))
+    return jax.ShapeDtypeStruct(tuple(map(int, sizes)), dtype)
 
 
 def _came(value: Any) -> str:

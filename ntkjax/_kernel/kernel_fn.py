@@ -10,7 +10,7 @@ import numpy as np
 from ntkjax._kernel.algebra.graph import Part, map_value
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import LayerError
-from ntkjax._kernel.arguments import check_batch_shape, dtype_of, flattened, inputs_of_call
+from ntkjax._kernel.arguments import dtype_of, inputs_of_call, shapes_of_plan
 from ntkjax._kernel.arrays import default_float, describe, kernel_dtype
 from ntkjax._kernel.config import config
 from ntkjax._kernel.engine.execute import carried_out
@@ -111,29 +111,11 @@ class KernelFn:
           ValueError: a layer cannot take its input, or the shapes are not what the network takes.
         """
         kind = kernel_dtype(default_float() if dtype is None else dtype, config.keeps_dtype)
-
-        def one_shape(first: Any, second: Any, index: str) -> Any:
-            return tuple(
-                None if shape is None and i == 2 else _struct(f"plan: shape{i}{index}", shape, kind)
-                for i, shape in ((1, first), (2, second))
-            )
-
         names = requested_names(get, FIELDS, "a Kernel")
         request = _request(names, diagonal_spatial)
-        inputs, structure = flattened("plan", "shape", shape1, shape2, one_shape)
+        inputs, structure = shapes_of_plan(shape1, shape2, kind)
         plan, _ = network_plan(_in_dtype(self.part, kind), inputs, structure, request)
         return forecast(plan, kind.itemsize, config.resources())
-
-
-def _struct(name: str, shape: Any, dtype: Any) -> jax.ShapeDtypeStruct:
-    """Inputs of which only the shape is known."""
-    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
-    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in sizes):
-        raise ValueError(
-            f"{name} is {describe(shape)}, expected a tuple of integers, such as (64, 32, 32, 3)."
-        )
-    check_batch_shape(name, tuple(map(int, sizes)))
-    return jax.ShapeDtypeStruct(tuple(map(int, sizes)), dtype)
 
 
 def _in_dtype(part: Part, dtype: Any) -> Part:

@@ -20,6 +20,12 @@ Y = np.sin(9 * X[:, :1])
 DEEP = serial(repeat(serial(Dense(1, 1.4, 0.1), Relu()), 3), Dense(1)).kernel_fn
 
 
+def advice_of(error):
+    """The strength that a failed solve advises."""
+    (strength,) = re.findall(r"not positive definite.* \w+=(\S+) would do", str(error))
+    return float(strength)
+
+
 def solve_of(kind, dtype, scale, absolute):
     """A solve of a strength: it returns the advice, or None where it succeeds."""
     x = X.astype(dtype)
@@ -38,10 +44,9 @@ def solve_of(kind, dtype, scale, absolute):
                 ensemble = gradient_descent_mse_ensemble(
                     lambda x1, x2, get: scaled(x1, x2), x, Y, 1.0, *arguments
                 )
-                ensemble(t, x[:3], "ntk")
+                ensemble(t, x[:3], "nngp")
         except ValueError as error:
-            assert "not positive definite" in str(error)
-            return float(re.search(r"diag_reg=(\S+) would do", str(error))[1])
+            return advice_of(error)
         return None
 
     return solve
@@ -64,7 +69,7 @@ def test_the_advice_is_the_smallest_that_works(kind, scale, absolute):
 
 def test_the_units_of_the_advice_are_the_callers():
     relative, absolute = (solve_of("end", np.float32, 1e4, flag)(0.0) for flag in (False, True))
-    mean = 1e4 * float(np.mean(np.diagonal(DEEP(X, None, "ntk"))))
+    mean = 1e4 * float(np.mean(np.diagonal(DEEP(X, None, "nngp"))))
     assert absolute / 3 < relative * mean < 3 * absolute
 
 
@@ -76,23 +81,22 @@ def test_an_eigenvalue_that_is_negative_is_lifted(shift):
     matrix = (matrix + matrix.T) / 2
     with pytest.raises(ValueError, match=r"reg=(\S+) would do") as caught:
         ntkjax.ntk_predict(matrix, matrix[:2], np.ones(6), reg=0.0)
-    advice = float(re.search(r"reg=(\S+) would do", str(caught.value))[1])
+    advice = advice_of(caught.value)
     assert shift < advice < 1.2 * shift
 
 
 @pytest.mark.parametrize("threshold", [3e-9, 2e-4, 0.7, 40.0])
-def test_the_search_finds_the_threshold_from_any_guess(threshold):
-    for guess in (1e-12, 1e-3, 30.0):
-        tried = []
+@pytest.mark.parametrize("guess", [1e-12, 1e-3, 30.0])
+def test_the_search_finds_the_threshold_from_any_guess(threshold, guess):
+    tried = []
 
-        def succeeds(full):
-            tried.append(float(full[0, 0]) - 1)
-            return tried[-1] >= threshold
+    def succeeds(full):
+        tried.append(float(full[0, 0]) - 1)
+        return tried[-1] >= threshold
 
-        reg = Regularizer("reg", 0.0, True)
-        found = smallest_strength(np.eye(3) * 1.0 + 0 * Y[:3], reg, guess, succeeds)
-        assert threshold * (1 - 1e-6) <= found <= 2.2 * threshold
-        assert len(tried) < 40
+    found = smallest_strength(np.eye(3), Regularizer("reg", 0.0, True), guess, succeeds)
+    assert threshold * (1 - 1e-6) <= found <= 2.2 * threshold
+    assert len(tried) < 40
 
 
 def test_no_strength_helps_a_kernel_without_a_positive_diagonal():

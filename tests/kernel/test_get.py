@@ -56,7 +56,7 @@ def test_get_means_the_same_everywhere(call):
     np.testing.assert_array_equal(both.nngp, call("nngp"))
     np.testing.assert_array_equal(call(["ntk"]).ntk, both.ntk)
     for wrong, error in (("kernel", ValueError), ((), ValueError), (3, TypeError), (X, TypeError)):
-        with pytest.raises(error, match="get must .*'nngp', 'ntk'") as caught:
+        with pytest.raises(error, match=r"get must .*'nngp', 'ntk'") as caught:
             call(wrong)
         assert "None for" in str(caught.value)
         assert len(str(caught.value)) < 500

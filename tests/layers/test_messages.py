@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 
 import ntkjax
-from ntkjax.stax import Conv, Dense, FanOut, GlobalAvgPool, Relu, serial
+from ntkjax.stax import Conv, Dense, FanOut, GlobalAvgPool, Relu, parallel, serial
 
 X = np.arange(12.0).reshape(4, 3)
 NETWORK = serial(Dense(1), Relu(), Dense(1))
@@ -69,7 +69,10 @@ MESSAGES = {
         lambda: KERNEL_FN(X, None, pattern=(X, X)),
         ValueError, ["pattern=a tuple of 2 (ndarray of shape (4, 3), ndarray", "leave it out"],
     ),
-    "symbolic shapes": (exported, ValueError, ["x1 has shape (n, 3)", "export it for fixed shapes"]),
+    "symbolic shapes": (
+        exported,
+        ValueError, ["x1 has shape (n, 3)", "export it for fixed shapes"],
+    ),
     "custom layer by NumPy": (
         lambda: custom(by_numpy),
         ValueError, ["custom layer at layer 3", "kernel_fn by_numpy", "jax.numpy instead of numpy"],
@@ -136,8 +139,8 @@ def test_what_users_expect_to_work_does():
     assert (
         str(KERNEL_FN.plan(np_shape)) == str(KERNEL_FN.plan([5, 4])) == str(KERNEL_FN.plan((5, 4)))
     )
-    plans = serial(FanOut(2)).kernel_fn.plan(np.array([5, 4]).tolist(), None)
-    assert plans.tiles >= 1
+    two = parallel(Dense(1), Dense(1)).kernel_fn
+    assert str(two.plan([(5, 4), (5, 3)])) == str(two.plan([[5, 4], [5, 3]], [None, None]))
     images = np.ones((2, 3, 3, 1), np.int8)
     assert serial(Conv(1, (2, 2)), GlobalAvgPool()).kernel_fn(
         images.tolist(), images
