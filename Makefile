@@ -29,7 +29,11 @@ INSTALL = set -o pipefail; $(BIN)/python -m pip install --progress-bar off \
 # Each of the test processes gets one thread: more only wait for each other.
 ONE_THREAD := NPROC=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo test bench bench-peer check format floor lock clean
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "ntkjax needs Python 3.11 or newer, and $(PYTHON) is" \
+		"$$($(PYTHON) --version 2>&1 || true). Name a newer one: make PYTHON=python3.12 ..." >&2; exit 1; }
+
+.PHONY: help demo test bench bench-peer check format floor newest lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -75,6 +79,15 @@ floor: ## run the tests on the oldest dependencies that pyproject.toml allows
 	@echo "[2/2] running the tests in $(WORKERS) processes"
 	@$(ONE_THREAD) $(VENV)-floor/bin/python -m pytest -n $(WORKERS) $(ARGS)
 
+newest: ## run the tests on the newest versions of everything; PYTHON=python3.13 names a newer Python
+	@$(CHECK_PYTHON)
+	@echo "[1/2] installing the newest versions into $(VENV)-newest with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)-newest
+	@$(VENV)-newest/bin/python -m pip install --quiet --upgrade setuptools -e '.[demo,test]'
+	@$(VENV)-newest/bin/python -m pip freeze --all --exclude-editable | grep -iE '^(jax|jaxlib|numpy|optax|pytest|scipy)=='
+	@echo "[2/2] running the tests in $(WORKERS) processes"
+	@$(ONE_THREAD) $(VENV)-newest/bin/python -m pytest -n $(WORKERS) $(ARGS)
+
 lock: ## choose the newest versions again and write requirements.lock
 	@echo "[1/2] installing the newest versions into $(VENV)-lock"
 	@$(PYTHON) -m venv --clear $(VENV)-lock
@@ -84,12 +97,10 @@ lock: ## choose the newest versions again and write requirements.lock
 		$(VENV)-lock/bin/python -m pip freeze --all --exclude pip --exclude ntkjax; } > requirements.lock
 
 clean: ## remove what these commands installed
-	rm -rf $(VENV) $(VENV)-floor $(VENV)-lock $(PEER)
+	rm -rf $(VENV) $(VENV)-floor $(VENV)-newest $(VENV)-lock $(PEER)
 
 $(STAMPS)/venv:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "ntkjax needs Python 3.11 or newer, and $(PYTHON) is" \
-			"$$($(PYTHON) --version 2>&1 || true). Name a newer one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(CHECK_PYTHON)
 	@echo "[1/$(STEPS)] making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 	@mkdir -p $(STAMPS)

@@ -18,6 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import kernels
+import ntkjax
 from datasets import Dataset, load
 from finite import Trainer, relative_errors
 from options import parse, prepared
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments, __doc__)
     # Regression is float64; what is made from the float32 images of `load` stays float32.
     jax.config.update("jax_enable_x64", True)
+    ntkjax.config.dtype = "inputs"
     started = time.perf_counter()
 
     data = prepared(load(options.data), options)

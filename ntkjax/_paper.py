@@ -11,11 +11,11 @@ import operator
 from typing import Any, NamedTuple
 
 import jax
-import jax.core
-import jax.numpy as jnp
-import numpy as np
 
 from ntkjax import stax
+from ntkjax._jax_compat import is_traced
+from ntkjax._kernel.arrays import as_floats, check_finite, describe
+from ntkjax._kernel.config import config
 
 _SQRT_C_SIGMA = math.sqrt(2.0)  # c_sigma = 1 / E[relu(z)^2] = 2
 
@@ -172,7 +172,7 @@ def _scaled(kernels: Any, factor: int) -> PaperKernels:
 
 def _positive_int(name: str, argument: str, value: Any) -> int:
     """`value` as an int of at least 1; it shapes the network, so a traced value cannot serve."""
-    if isinstance(value, jax.core.Tracer):
+    if is_traced(value):
         raise TypeError(
             f"{name}: {argument} decides how many layers there are, so it must be a plain int, "
             f"known before tracing; mark it static: jax.jit(..., static_argnames={argument!r})."
@@ -181,29 +181,20 @@ def _positive_int(name: str, argument: str, value: Any) -> int:
         number = operator.index(value)
     except TypeError:
         raise TypeError(
-            f"{name}: {argument} must be an int, got {value!r} of type {type(value).__name__}."
+            f"{name}: {argument} must be an int, got {describe(value)} of type "
+            f"{type(value).__name__}; pass a number of layers or positions, such as 3."
         ) from None
     if isinstance(value, bool) or number < 1:
-        raise ValueError(f"{name}: {argument} must be at least 1, got {value!r}.")
+        raise ValueError(f"{name}: {argument} must be at least 1, got {value!r}; pass 1 or more.")
     return number
 
 
-def _inputs(name: str, argument: str, value: Any, axes: tuple[str, ...]) -> Any:
-    """`value` as a real array with the given axes, of JAX or NumPy."""
-    array = value if isinstance(value, jax.Array) else np.asarray(value)
-    described = f"({', '.join(axes)})"
-    if not (
-        jnp.issubdtype(array.dtype, jnp.floating)
-        or jnp.issubdtype(array.dtype, jnp.integer)
-        or array.dtype == bool
-    ):
-        raise TypeError(
-            f"{name}: {argument} must hold real numbers, got dtype {array.dtype}; "
-            f"convert it to float first."
-        )
+def _inputs(name: str, argument: str, value: Any, axes: tuple[str, ...]) -> jax.Array:
+    """`value` as an array of floats with the given axes."""
+    array = as_floats(f"{name}: {argument}", value, config.keeps_dtype)
     if array.ndim != len(axes):
         raise ValueError(
-            f"{name}: {argument} must have shape {described}, got shape {array.shape}; "
+            f"{name}: {argument} must have shape ({', '.join(axes)}), got shape {array.shape}; "
             f"{_reshape_hint(argument, array.ndim, axes)}."
         )
     if 0 in array.shape:
@@ -212,15 +203,7 @@ def _inputs(name: str, argument: str, value: Any, axes: tuple[str, ...]) -> Any:
             f"{name}: {argument} of shape {array.shape} is empty along {', '.join(empty)}; "
             f"pass at least one input with at least one value."
         )
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        array = array.astype(jnp.result_type(float))
-    # The values of a traced array are not known here.
-    if not isinstance(array, jax.core.Tracer) and not bool(np.isfinite(array).all()):
-        bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
-        raise ValueError(
-            f"{name}: {argument} holds NaN or infinity, first in {argument}[{bad}]; "
-            f"remove or replace those values."
-        )
+    check_finite(f"{name}: {argument}", array)
     return array
 
 

@@ -5,8 +5,12 @@ from pathlib import Path
 import jax
 import pytest
 
-# Before any array is made. Tests of float32 ask for it with a dtype.
+import ntkjax
+
+# Before any array is made.
 jax.config.update("jax_enable_x64", True)
+# Tests of float32 ask for it with the dtype of their inputs.
+ntkjax.config.dtype = "inputs"
 # A kernel compiled by an older version of the code must not answer for the present one.
 jax.config.update("jax_enable_compilation_cache", False)
 

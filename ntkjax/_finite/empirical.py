@@ -9,7 +9,13 @@ from jax import Array
 
 from ntkjax._finite.implementation import NtkImplementation, ntk_implementation
 from ntkjax._finite.network_kernel import Network, checked_output, network_kernel
-from ntkjax._finite.networks import Batch, batches, example_axes, floating_parameters
+from ntkjax._finite.networks import (
+    Batch,
+    batches,
+    example_axes,
+    floating_parameters,
+    native_arrays,
+)
 from ntkjax._finite.output_axes import output_axes
 
 
@@ -53,6 +59,7 @@ def empirical_nngp_fn(
     _check_callable(f)
 
     def nngp_fn(x1: Any, x2: Any, params: Any, **kwargs: Any) -> Any:
+        params = native_arrays(params)
         first, second = batches(x1, x2, kwargs)
 
         def of_output(network: Network) -> Array:
@@ -123,6 +130,7 @@ def empirical_ntk_fn(
     chosen = ntk_implementation(implementation)
 
     def ntk_fn(x1: Any, x2: Any, params: Any, **kwargs: Any) -> Any:
+        params = native_arrays(params)
         first, second = batches(x1, x2, kwargs)
         floating, restore = floating_parameters(params)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ntkjax._finite.empirical import empirical_nngp_fn, empirical_ntk_fn
 from ntkjax._finite.implementation import NtkImplementation
-from ntkjax._inference.get import answer, requested_names
+from ntkjax._kernel.get import answer, requested_names
 
 _KNOWN = ("nngp", "ntk")
 
@@ -49,7 +49,7 @@ def empirical_kernel_fn(
     }
 
     def kernel_fn(x1: Any, x2: Any, get: Any, params: Any, **kwargs: Any) -> Any:
-        names = requested_names(get, _KNOWN, _KNOWN)
+        names = requested_names(get, _KNOWN, f"{_KNOWN}") or _KNOWN
 
         def kernel(name: str) -> Any:
             return functions[name](x1, x2, params, **kwargs)

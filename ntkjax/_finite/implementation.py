@@ -2,6 +2,8 @@
 
 import enum
 
+from ntkjax._kernel.arrays import describe
+
 
 class NtkImplementation(enum.IntEnum):
     """How `empirical_ntk_fn` computes J(x1) J(x2)'; all give the same kernel.
@@ -37,4 +39,7 @@ def ntk_implementation(value: object) -> NtkImplementation:
         return NtkImplementation(value)  # type: ignore[arg-type]
     except ValueError as error:
         known = ", ".join(f"{member.value} ({member.name})" for member in NtkImplementation)
-        raise ValueError(f"implementation must be one of {known}, got {value!r}") from error
+        raise ValueError(
+            f"implementation must be one of {known}, got {describe(value)}: pass 0 to let the size"
+            " decide"
+        ) from error

@@ -6,7 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+
+from ntkjax._kernel.arrays import default_float, describe, is_numbers, native
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,7 @@ def batches(x1: Any, x2: Any, keywords: Mapping[str, Any]) -> tuple[Batch, Batch
     A keyword that is a pair gives one value to each. A key `rng` is split, since two batches are
     two draws of what is random in the network.
     """
+    x1, x2, keywords = _inputs(x1), _inputs(x2), native_arrays(dict(keywords))
     first = {name: v[0] if _is_pair(v) else v for name, v in keywords.items()}
     if x2 is None:
         return Batch(x1, first), None
@@ -40,6 +44,17 @@ def batches(x1: Any, x2: Any, keywords: Mapping[str, Any]) -> tuple[Batch, Batch
     if rng is not None and not _is_pair(rng):
         first["rng"], second["rng"] = jax.random.split(rng)
     return Batch(x1, first), Batch(x2, second)
+
+
+def native_arrays(tree: Any) -> Any:
+    """Arrays in the byte order that JAX takes."""
+    return jax.tree.map(native, tree)
+
+
+def _inputs(x: Any) -> Any:
+    """Inputs as arrays; nested lists of numbers are one."""
+    is_array = isinstance(x, list) and is_numbers(x)
+    return np.asarray(x, default_float()) if is_array else native_arrays(x)
 
 
 def _is_pair(value: Any) -> bool:
@@ -61,8 +76,8 @@ def example_axes(vmap_axes: Any) -> ExampleAxes | None:
         return ExampleAxes(vmap_axes[0], vmap_axes[1], vmap_axes[2] or {})
     raise ValueError(
         "vmap_axes must be None, an axis, or a triple (axes of x, axis of f(x), dict of axes of"
-        f" keywords), got {vmap_axes!r}: pass vmap_axes=0 where inputs and outputs are stacked"
-        " along their first axis"
+        f" keywords), got {describe(vmap_axes)}: pass vmap_axes=0 where inputs and outputs are"
+        " stacked along their first axis"
     )
 
 

@@ -6,12 +6,16 @@ A kernel of outputs y1 and y2 has, for each axis of the output in order: nothing
 
 import dataclasses
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+
+from ntkjax._kernel.arrays import describe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +137,14 @@ def output_axes(
 
 
 def _axes(name: str, axes: int | Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
-    given = (axes,) if isinstance(axes, int) else tuple(axes)
     rank = len(shape)
-    if not all(isinstance(a, int) and -rank <= a < rank for a in given):
-        raise ValueError(f"{name} must name axes of an output of shape {shape}, got {axes}")
+    try:
+        given = tuple(map(operator.index, np.ravel(np.asarray(axes, object))))
+    except TypeError:
+        given = (rank,)
+    if not all(-rank <= a < rank for a in given):
+        raise ValueError(
+            f"{name} must name axes of an output of shape {shape}, got {describe(axes)}: pass axes"
+            f" from {-rank} to {rank - 1}, or ()"
+        )
     return tuple(sorted({a % rank for a in given}))

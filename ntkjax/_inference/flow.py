@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._inference.concrete import is_concrete
-from ntkjax._inference.symmetric import Regularizer, highest, not_positive_definite
+from ntkjax._inference.regularizer import Regularizer, regularized
+from ntkjax._inference.symmetric import highest, not_positive_definite
+from ntkjax._jax_compat import is_concrete
 
 
 class Spectrum(NamedTuple):
@@ -22,25 +23,43 @@ class Spectrum(NamedTuple):
 
 
 def spectrum(matrix: Array, name: str, regularizer: Regularizer) -> Spectrum:
-    """Eigendecomposition of a positive semi-definite matrix.
+    """Eigendecomposition of a positive semi-definite matrix, regularised.
 
     Eigenvalues that are negative by no more than rounding become zero; a concrete matrix with
     others raises ValueError, since the flow of that mode would grow without bound.
     """
-    values, vectors = jnp.linalg.eigh(matrix, symmetrize_input=False)
-    if is_concrete(values):
-        low, high = float(np.asarray(values)[0]), float(np.max(np.abs(np.asarray(values))))
-        if not low >= -10 * float(jnp.finfo(matrix.dtype).eps) * len(values) * high:
-            raise not_positive_definite(matrix, name, regularizer)
+    values, vectors = _eigh(regularized(matrix, regularizer))
+    if is_concrete(values) and not _is_bounded(values):
+        raise not_positive_definite(
+            matrix, name, regularizer, lambda full: _is_bounded(_eigh(full)[0])
+        )
     return Spectrum(jnp.maximum(values, 0), vectors)
 
 
+def _eigh(matrix: Array) -> tuple[Array, Array]:
+    values, vectors = jnp.linalg.eigh(matrix, symmetrize_input=False)
+    return values, vectors
+
+
+def _is_bounded(eigenvalues: Array) -> bool:
+    """Whether no mode grows: eigenvalues in ascending order are negative by rounding alone."""
+    values = np.asarray(eigenvalues)
+    rounding = 10 * float(np.finfo(values.dtype).eps) * len(values) * float(np.max(np.abs(values)))
+    return bool(values[0] >= -rounding)
+
+
 def check_converges(modes: Spectrum, matrix: Array, name: str, regularizer: Regularizer) -> None:
-    """Raises ValueError where a concrete matrix has a mode that never settles."""
-    if is_concrete(modes):
-        values = np.asarray(modes.values)
-        if not values[0] > float(jnp.finfo(matrix.dtype).eps) * values[-1]:
-            raise not_positive_definite(matrix, name, regularizer)
+    """Raises ValueError where a concrete matrix, of these modes, has one that never settles."""
+    if is_concrete(modes) and not _settles(modes.values):
+        raise not_positive_definite(
+            matrix, name, regularizer, lambda full: _settles(_eigh(full)[0])
+        )
+
+
+def _settles(eigenvalues: Array) -> bool:
+    """Whether every mode does: eigenvalues in ascending order are positive beyond rounding."""
+    values = np.asarray(eigenvalues)
+    return bool(values[0] > float(np.finfo(values.dtype).eps) * values[-1])
 
 
 def decay(values: Array, s: Array) -> Array:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ntkjax._inference.arguments import check_not_negative, targets_array
-from ntkjax._inference.get import answer, requested_names
 from ntkjax._inference.layout import layout_of
 from ntkjax._inference.posterior import posterior
-from ntkjax._inference.symmetric import Regularizer
+from ntkjax._inference.regularizer import Regularizer
 from ntkjax._inference.training_kernel import TrainingKernel
+from ntkjax._kernel.get import answer, requested_names
 
 _DEFAULT = ("nngp", "ntk")
 _KNOWN = ("nngp", "ntk", "ntkgp")
@@ -80,7 +80,7 @@ def gp_inference(
     training = TrainingKernel(lambda _: k_train_train, "k_train_train", layout, regularizer)
 
     def predict_fn(get: Any = None, k_test_train: Any = None, k_test_test: Any = None) -> Any:
-        names = requested_names(get, _KNOWN, _DEFAULT)
+        names = requested_names(get, _KNOWN, f"{_DEFAULT}") or _DEFAULT
         if "ntk" in names and k_test_train is not None and k_test_test is not None:
             _check_has_both(k_train_train, "k_train_train")
             _check_has_both(k_test_train, "k_test_train")

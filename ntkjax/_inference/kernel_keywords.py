@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ntkjax._inference.concrete import is_concrete
+from ntkjax._jax_compat import is_concrete
 
 
 def keywords_on_test(train: Mapping[str, Any], test: Mapping[str, Any]) -> dict[str, Any]:

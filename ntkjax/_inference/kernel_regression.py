@@ -7,17 +7,11 @@ from jax import Array
 from ntkjax._inference.arguments import (
     check_not_negative,
     common_dtype,
-    real_array,
+    float_array,
     targets_array,
 )
-from ntkjax._inference.symmetric import (
-    Regularizer,
-    cholesky_factor,
-    cholesky_solve,
-    highest,
-    regularized,
-    symmetrized,
-)
+from ntkjax._inference.regularizer import Regularizer
+from ntkjax._inference.symmetric import cholesky_factor, cholesky_solve, highest, symmetrized
 
 
 def ntk_predict(k_train: Any, k_test: Any, y_train: Any, reg: float = 1e-6) -> Array:
@@ -59,7 +53,7 @@ def ntk_predict(k_train: Any, k_test: Any, y_train: Any, reg: float = 1e-6) -> A
             " last axes"
         )
     n = y.shape[0]
-    train, test = real_array(k_train, "k_train"), real_array(k_test, "k_test")
+    train, test = float_array(k_train, "k_train"), float_array(k_test, "k_test")
     if train.shape != (n, n):
         raise ValueError(
             f"k_train has shape {train.shape}, expected ({n}, {n}) since y_train has {n} points:"
@@ -73,6 +67,6 @@ def ntk_predict(k_train: Any, k_test: Any, y_train: Any, reg: float = 1e-6) -> A
         )
     dtype = common_dtype(y, train, test)
     regularizer = Regularizer("reg", reg, absolute=True)
-    matrix = regularized(symmetrized(train.astype(dtype), "k_train"), regularizer)
+    matrix = symmetrized(train.astype(dtype), "k_train")
     factor = cholesky_factor(matrix, "k_train", regularizer)
     return highest(test.astype(dtype), cholesky_solve(factor, y.astype(dtype)))

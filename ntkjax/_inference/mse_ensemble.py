@@ -8,14 +8,14 @@ import numpy as np
 from jax import Array
 
 from ntkjax._inference.arguments import check_not_negative, targets_array, times_array
-from ntkjax._inference.concrete import is_concrete
 from ntkjax._inference.evolution import outputs_on_test, outputs_on_train
-from ntkjax._inference.get import answer, requested_names
 from ntkjax._inference.kernel_keywords import keywords_between, keywords_on_test
 from ntkjax._inference.layout import layout_of
 from ntkjax._inference.posterior import posterior
-from ntkjax._inference.symmetric import Regularizer
+from ntkjax._inference.regularizer import Regularizer
 from ntkjax._inference.training_kernel import TrainingKernel
+from ntkjax._jax_compat import is_concrete
+from ntkjax._kernel.get import answer, requested_names
 
 _KNOWN = ("nngp", "ntk")
 
@@ -117,7 +117,7 @@ def gradient_descent_mse_ensemble(
         compute_cov: bool = False,
         **kernel_fn_test_test_kwargs: Any,
     ) -> Any:
-        names = requested_names(get, _KNOWN, _KNOWN)
+        names = requested_names(get, _KNOWN, f"{_KNOWN}") or _KNOWN
         times = None if t is None else times_array(t)
         test_only = keywords_on_test(train_keywords, kernel_fn_test_test_kwargs)
         # The covariance during any training has the NNGP in it, the covariance before training.
@@ -147,7 +147,7 @@ def gradient_descent_mse_ensemble(
 
 def _scaled(times: Array, learning_rate: Any, size: int) -> Array:
     """Times in units in which a mode of eigenvalue 1 decays by 1/e."""
-    rate = jnp.asarray(learning_rate / size, times.dtype)
+    rate = jnp.asarray(learning_rate, times.dtype) / size
     # Infinite time at rate zero would be NaN: nothing is learned at rate zero.
     return jnp.where(rate == 0, jnp.zeros_like(times), times * rate)
 

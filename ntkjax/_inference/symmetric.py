@@ -1,26 +1,15 @@
 """Solves with a symmetric positive definite matrix, and what to say when it is not one."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._inference.arguments import check_finite
-from ntkjax._inference.concrete import is_concrete
-
-
-class Regularizer(NamedTuple):
-    """A multiple of the identity, added to a matrix; named as the argument that the user set."""
-
-    name: str
-    strength: Any
-    absolute: bool
-
-    def unit(self, matrix: Array) -> Any:
-        """What a strength of 1 adds to the diagonal: 1, or the mean of the diagonal."""
-        return 1.0 if self.absolute else jnp.trace(matrix) / matrix.shape[0]
+from ntkjax._inference.regularizer import Regularizer, regularized, smallest_strength
+from ntkjax._jax_compat import is_concrete
+from ntkjax._kernel.arrays import check_finite, default_float
 
 
 def highest(a: Array, b: Array) -> Array:
@@ -30,7 +19,7 @@ def highest(a: Array, b: Array) -> Array:
 
 def symmetrized(matrix: Array, name: str) -> Array:
     """The symmetric part; raises where a concrete matrix is not finite or not symmetric."""
-    check_finite(matrix, name)
+    check_finite(name, matrix)
     if is_concrete(matrix):
         values = np.asarray(matrix)
         gap, top = np.max(np.abs(values - values.T)), np.max(np.abs(values))
@@ -42,26 +31,33 @@ def symmetrized(matrix: Array, name: str) -> Array:
     return (matrix + matrix.T) / 2
 
 
-def regularized(matrix: Array, regularizer: Regularizer) -> Array:
-    """The matrix plus the regulariser's multiple of the identity."""
-    shift = jnp.asarray(regularizer.strength * regularizer.unit(matrix), matrix.dtype)
-    return matrix + shift * jnp.eye(matrix.shape[0], dtype=matrix.dtype)
-
-
 def cholesky_factor(matrix: Array, name: str, regularizer: Regularizer) -> Array:
-    """The lower Cholesky factor of a regularised matrix.
+    """The lower Cholesky factor of a matrix, regularised.
 
     Raises ValueError where a concrete matrix is not positive definite in its dtype. A traced matrix
     (under a caller's jit, grad or vmap) has no values to look at: its factor is then NaN.
     """
-    factor = jnp.linalg.cholesky(matrix, symmetrize_input=False)
-    if is_concrete(factor):
-        pivots = np.diagonal(np.asarray(factor)) ** 2
-        # A pivot is what is left of a diagonal entry: below a few roundings of it, it is noise.
-        noise = 4 * float(jnp.finfo(matrix.dtype).eps) * np.diagonal(np.asarray(matrix))
-        if not np.all(pivots > noise):
-            raise not_positive_definite(matrix, name, regularizer)
+    full = regularized(matrix, regularizer)
+    factor = _lower(full)
+    if is_concrete(factor) and not _is_factor(factor, full):
+
+        def succeeds(other: Array) -> bool:
+            return _is_factor(_lower(other), other)
+
+        raise not_positive_definite(matrix, name, regularizer, succeeds)
     return factor
+
+
+def _lower(matrix: Array) -> Array:
+    return jnp.linalg.cholesky(matrix, symmetrize_input=False)
+
+
+def _is_factor(factor: Array, matrix: Array) -> bool:
+    """Whether the matrix was positive definite."""
+    pivots = np.diagonal(np.asarray(factor)) ** 2
+    # A pivot is what is left of a diagonal entry: below a few roundings of it, it is noise.
+    noise = 4 * float(jnp.finfo(matrix.dtype).eps) * np.diagonal(np.asarray(matrix))
+    return bool(np.all(pivots > noise))
 
 
 def cholesky_solve(factor: Array, right: Array) -> Array:
@@ -69,24 +65,37 @@ def cholesky_solve(factor: Array, right: Array) -> Array:
     return jax.scipy.linalg.cho_solve((factor, True), right)
 
 
-def not_positive_definite(matrix: Array, name: str, regularizer: Regularizer) -> ValueError:
-    """The error for a regularised matrix that has an eigenvalue too small for its dtype."""
-    values = np.asarray(matrix, np.float64)
+def not_positive_definite(
+    matrix: Array, name: str, regularizer: Regularizer, succeeds: Callable[[Array], bool]
+) -> ValueError:
+    """The error for a matrix that, regularised, has an eigenvalue too small for its dtype.
+
+    `succeeds(full)` says whether the solve that failed would succeed with a regularised matrix.
+    """
+    values = np.asarray(regularized(matrix, regularizer), np.float64)
     eigenvalues = np.linalg.eigvalsh(values)
     low, high = float(eigenvalues[0]), float(eigenvalues[-1])
-    eps = float(jnp.finfo(matrix.dtype).eps)
-    shift = max(-low, 0.0) + 10 * eps * len(values) * max(high, np.max(np.diagonal(values)), 1e-30)
     before = float(regularizer.strength)
-    # The unit is the mean of the diagonal before regularising: undo what was added.
-    unit = 1.0 if regularizer.absolute else np.trace(values) / len(values) / (1 + before)
+    mend = "its diagonal is not positive, so this is not the kernel of training points"
+    unit = float(regularizer.unit(matrix))
     if unit > 0:
-        mend = f"{regularizer.name}={before + shift / unit:.1e} would do"
-    else:
-        mend = "its diagonal is not positive, so this is not the kernel of training points"
-    wider = "" if matrix.dtype == jnp.float64 else ", or float64 (jax_enable_x64)"
+        rounding = float(jnp.finfo(matrix.dtype).eps) * len(values) ** 0.5 * abs(high)
+        guess = before + 1.05 * (max(-low, 0.0) + rounding) / unit
+        strength = smallest_strength(matrix, regularizer, guess, succeeds)
+        if strength is not None:
+            mend = f"{regularizer.name}={strength:.1e} would do{_wider(matrix)}"
     condition = high / abs(low) if low else float("inf")
     return ValueError(
         f"{name} with {regularizer.name}={before:g} is not positive definite in {matrix.dtype}: its"
         f" smallest eigenvalue is {low:.3g}, its largest {high:.3g}, its condition number"
-        f" {condition:.2g}. Training points may be equal or nearly so: {mend}{wider}"
+        f" {condition:.2g}. Training points may be equal or nearly so: {mend}"
     )
+
+
+def _wider(matrix: Array) -> str:
+    """The advice to compute in float64, where that is not done already."""
+    if matrix.dtype == jnp.float64:
+        return ""
+    if default_float() == np.float64:
+        return ", or kernels in float64 (ntkjax.config.dtype = 'widest')"
+    return ", or float64 (jax_enable_x64)"

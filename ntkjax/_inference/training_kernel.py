@@ -7,10 +7,11 @@ import jax
 from jax import Array
 
 from ntkjax._inference.arguments import kernel_array
-from ntkjax._inference.concrete import is_concrete
 from ntkjax._inference.flow import Spectrum, check_converges, spectrum
 from ntkjax._inference.layout import Layout
-from ntkjax._inference.symmetric import Regularizer, cholesky_factor, regularized, symmetrized
+from ntkjax._inference.regularizer import Regularizer
+from ntkjax._inference.symmetric import cholesky_factor, symmetrized
+from ntkjax._jax_compat import is_concrete
 
 
 class TrainingKernel:
@@ -55,8 +56,7 @@ class TrainingKernel:
         """The lower Cholesky factor of a matrix of `matrices`, regularised."""
 
         def compute() -> Array:
-            full = regularized(matrix, self.regularizer)
-            return cholesky_factor(full, self._label(kind), self.regularizer)
+            return cholesky_factor(matrix, self._label(kind), self.regularizer)
 
         return self._once(("factor", kind), compute)
 
@@ -64,10 +64,9 @@ class TrainingKernel:
         """The spectrum of a matrix of `matrices`, regularised; `forever` if times are infinite."""
 
         def compute() -> Spectrum:
-            full = regularized(matrix, self.regularizer)
-            found = spectrum(full, self._label(kind), self.regularizer)
+            found = spectrum(matrix, self._label(kind), self.regularizer)
             if forever:
-                check_converges(found, full, self._label(kind), self.regularizer)
+                check_converges(found, matrix, self._label(kind), self.regularizer)
             return found
 
         # The two keys differ in what has been checked.

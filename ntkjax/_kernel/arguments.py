@@ -1,58 +1,205 @@
-"""Inputs as floating-point arrays: the checks that they must pass."""
+"""Inputs of a kernel function: arrays or kernels, one or a nested list, each side by side."""
 
-import warnings
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import Tracer
+
+from ntkjax._jax_compat import is_concrete
+from ntkjax._kernel.algebra.graph import Value
+from ntkjax._kernel.algebra.kernel import Kernel
+from ntkjax._kernel.arrays import as_floats, check_finite, describe, is_numbers
+from ntkjax._kernel.plan.network import is_symmetric
+
+#: Fields of a kernel that hold numbers of its dtype.
+_NUMBERS = ("nngp", "ntk", "cov1", "cov2", "distance")
+
+#: One input, of what was passed for x1 and x2 and the index that the message puts behind these.
+OneInput = Callable[[Any, Any, str], Any]
 
 
-def as_floats(name: str, x: object) -> Array:
-    """An input as a floating-point array; raises where it is none."""
-    if not hasattr(x, "dtype") or not hasattr(x, "shape"):
-        x = np.asarray(x)
-    dtype = np.dtype(x.dtype)  # type: ignore[attr-defined]
-    if not (jnp.issubdtype(dtype, np.number) or dtype.kind == "b") or jnp.issubdtype(
-        dtype, np.complexfloating
-    ):
-        raise TypeError(
-            f"kernel_fn: {name} has dtype {dtype}, expected real numbers; convert it to floats "
-            "first (complex inputs: stack real and imaginary parts as channels)."
-        )
-    if not jnp.issubdtype(dtype, np.floating):
-        x = jnp.asarray(x, float)
-    elif dtype.itemsize > 4 and jnp.zeros((), float).dtype != np.float64:
-        warnings.warn(
-            f"kernel_fn: {name} has dtype {dtype}, but JAX keeps float32; the kernel is computed "
-            "in float32. Call jax.config.update('jax_enable_x64', True) for float64, or convert "
-            f"{name} to float32 to silence this.",
-            stacklevel=3,
-        )
-        x = jnp.asarray(x, jnp.float32)
-    elif dtype.itemsize < 4:
-        x = jnp.asarray(x, jnp.float32)
-    x = jnp.asarray(x)
-    if x.ndim < 2:
+def inputs_of_call(x1: Any, x2: Any, keeps_dtype: bool) -> tuple[list[Any], Value]:
+    """The inputs (x1, x2) or kernels of a call as a flat list, and the structure they had.
+
+    All have one dtype, and are on the same devices.
+    """
+
+    def one_input(a: Any, b: Any, index: str) -> Any:
+        return _one_input(a, b, index, keeps_dtype)
+
+    flat, structure = flattened("kernel_fn", "x", x1, x2, one_input)
+    return _on_same_devices(_in_one_dtype(flat)), structure
+
+
+def shapes_of_plan(shape1: Any, shape2: Any, dtype: Any) -> tuple[list[Any], Value]:
+    """The same of the shapes of inputs, each in place of its input."""
+
+    def one_input(a: Any, b: Any, index: str) -> Any:
+        first = _struct(f"plan: shape1{index}", a, dtype)
+        return first, None if b is None else _struct(f"plan: shape2{index}", b, dtype)
+
+    return flattened("plan", "shape", shape1, shape2, one_input)
+
+
+def flattened(
+    function: str, argument: str, first: Any, second: Any, one_input: OneInput
+) -> tuple[list[Any], Value]:
+    """Nested lists of inputs as a flat list of what `one_input` makes, and their structure."""
+    flat: list[Any] = []
+    is_list = _is_list_of_shapes if argument == "shape" else _is_list
+
+    def walk(a: Any, b: Any, index: str) -> Value:
+        name1, name2 = f"{argument}1{index}", f"{argument}2{index}"
+        if is_list(a):
+            if b is not None and (not is_list(b) or len(b) != len(a)):
+                raise ValueError(
+                    f"{function}: {name1} is a list of {len(a)} inputs, but {name2} is "
+                    f"{_came(b)}; pass a list of {len(a)} inputs or None."
+                )
+            parts = [None] * len(a) if b is None else b
+            return tuple(
+                walk(u, v, f"{index}[{i}]") for i, (u, v) in enumerate(zip(a, parts, strict=True))
+            )
+        if is_list(b):
+            raise ValueError(
+                f"{function}: {name2} is a list of {len(b)} inputs, but {name1} is {_came(a)}; "
+                "pass both as lists or both as arrays."
+            )
+        flat.append(one_input(a, b, index))
+        return len(flat) - 1
+
+    structure = walk(first, second, "")
+    if not flat:
+        raise ValueError(f"{function}: {argument}1 is an empty list; pass one for each input.")
+    if len({is_symmetric(item) for item in flat}) > 1:
         raise ValueError(
-            f"kernel_fn: {name} has shape {x.shape}, expected at least a batch and a channel axis; "
-            f"a single example x is {name}=x[None, :]."
+            f"{function}: some inputs come with {argument}2 and some without; give {argument}2 for "
+            "all, or for none."
         )
-    if 0 in x.shape:
-        raise ValueError(
-            f"kernel_fn: {name} has shape {x.shape}, which is empty; expected at least one example "
-            "with at least one position and channel."
-        )
-    if not isinstance(x, Tracer) and not _is_finite(x):
-        raise ValueError(
-            f"kernel_fn: {name} holds NaN or infinite values, for which no kernel is defined; drop "
-            "or fill these entries first."
-        )
-    return x
+    return flat, structure
 
 
-def _is_finite(x: Array) -> bool:
-    """Whether there is neither NaN nor infinity; also within a program of the caller's."""
-    with jax.ensure_compile_time_eval():
-        return bool(jnp.all(jnp.isfinite(x)))
+def _is_list(value: Any) -> bool:
+    """Whether it is a list of inputs; nested lists of numbers are one array."""
+    return isinstance(value, (list, tuple)) and not is_numbers(value)
+
+
+def _is_list_of_shapes(value: Any) -> bool:
+    """Whether it is a list of shapes; a sequence with a number in it is one shape."""
+    is_list = isinstance(value, (list, tuple))
+    return is_list and all(v is None or isinstance(v, (list, tuple)) for v in value)
+
+
+def _struct(name: str, shape: Any, dtype: Any) -> jax.ShapeDtypeStruct:
+    """Inputs of which only the shape is known."""
+    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
+    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in sizes):
+        raise ValueError(
+            f"{name} is {describe(shape)}, expected a tuple of integers, such as (64, 32, 32, 3)."
+        )
+    check_batch_shape(name, tuple(map(int, sizes)))
+    return jax.ShapeDtypeStruct(tuple(map(int, sizes)), dtype)
+
+
+def _came(value: Any) -> str:
+    if _is_list(value):
+        return f"a list of {len(value)}"
+    shape = getattr(value, "shape", None)
+    return describe(value) if shape is None else f"an array of shape {shape}"
+
+
+def _one_input(a: Any, b: Any, index: str, keeps_dtype: bool) -> Any:
+    """One input: a kernel, or a pair of arrays."""
+    name1, name2 = f"kernel_fn: x1{index}", f"kernel_fn: x2{index}"
+    if isinstance(b, Kernel):
+        raise ValueError(f"{name2} is a Kernel; pass it as x1, and leave x2 out.")
+    if isinstance(a, Kernel):
+        if b is not None:
+            raise ValueError(
+                f"{name1} is a Kernel, which holds both batches already; leave x2 out."
+            )
+        return as_kernel(name1, a, keeps_dtype)
+    first = _batch(name1, a, keeps_dtype)
+    if b is None:
+        return first, None
+    second = _batch(name2, b, keeps_dtype)
+    if first.ndim != second.ndim:
+        raise ValueError(
+            f"{name1} has shape {first.shape} but x2{index} has shape {second.shape}; both need "
+            "the same axes."
+        )
+    return first, second
+
+
+def _batch(name: str, x: Any, keeps_dtype: bool) -> Array:
+    """A batch of examples."""
+    array = as_floats(name, x, keeps_dtype)
+    check_batch_shape(name, array.shape)
+    check_finite(name, array)
+    return array
+
+
+def check_batch_shape(name: str, shape: tuple[int, ...]) -> None:
+    """A batch must have examples, and each at least one number."""
+    if len(shape) < 2:
+        raise ValueError(
+            f"{name} has shape {shape}, expected at least a batch and a channel axis, such as "
+            "(64, 32, 32, 3); a single example x is x[None, :]."
+        )
+    if min(shape) < 1:
+        what = "is empty" if min(shape) == 0 else "has a negative size"
+        raise ValueError(
+            f"{name} has shape {shape}, which {what}; expected at least one example with at least "
+            "one position and channel."
+        )
+
+
+def as_kernel(name: str, kernel: Kernel, keeps_dtype: bool) -> Kernel:
+    """A kernel as an input: its numbers as arrays of floats; raises where they are none."""
+    arrays = {}
+    for field in _NUMBERS:
+        value = getattr(kernel, field)
+        if value is not None:
+            arrays[field] = as_floats(f"{name}.{field}", value, keeps_dtype)
+            check_finite(f"{name}.{field}", arrays[field])
+    if "nngp" not in arrays:
+        raise ValueError(
+            f"{name}.nngp is None, expected an array; compute the kernel with get=None."
+        )
+    n1, n2 = (shape[kernel.batch_axis] for shape in (kernel.shape1, kernel.shape2))
+    is_same = not is_concrete(kernel.x1_is_x2) or bool(np.asarray(kernel.x1_is_x2).all())
+    if "cov2" not in arrays and not (n1 == n2 and is_same):
+        raise ValueError(
+            f"{name}.cov2 is None, which stands for a batch with itself, but its nngp pairs two "
+            f"different batches, of {n1} and {n2}; keep the cov2 that kernel_fn returned."
+        )
+    arrays["x1_is_x2"] = jnp.asarray(kernel.x1_is_x2, bool)
+    return kernel.replace(**{"distance": None, **arrays})
+
+
+def _in_one_dtype(flat: list[Any]) -> list[Any]:
+    """The same inputs, in the widest dtype of theirs."""
+    dtype = dtype_of(flat)
+
+    def converted(a: Any) -> Any:
+        return a.astype(dtype) if jnp.issubdtype(a.dtype, np.floating) else a
+
+    return jax.tree.map(converted, flat)
+
+
+def dtype_of(flat: list[Any]) -> Any:
+    """The widest dtype of the inputs."""
+    dtypes = {np.dtype(a.dtype) for a in jax.tree.leaves(flat)}
+    return max((d for d in dtypes if d.kind == "f"), key=lambda d: d.itemsize)
+
+
+def _on_same_devices(flat: list[Any]) -> list[Any]:
+    """The same inputs, all on the first one's device where the caller has put them on several."""
+    placed = [a for a in jax.tree.leaves(flat) if is_concrete(a) and a.committed]
+    if len({frozenset(a.devices()) for a in placed}) < 2:
+        return flat
+    home = min(placed[0].devices(), key=lambda device: device.id)
+    return jax.tree.map(lambda a: jax.device_put(a, home) if is_concrete(a) else a, flat)

@@ -7,9 +7,11 @@ from typing import Any
 from jax import Array
 
 from ntkjax._kernel.algebra.graph import Copies, Join
+from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.operations.combine import Sum
-from ntkjax._layers.finite import one_array, one_shape
-from ntkjax._layers.layer import Layer, Shape, check_count, make_layer
+from ntkjax._layers.checks import Shape, check_count
+from ntkjax._layers.finite import in_one_dtype, one_array, one_shape
+from ntkjax._layers.layer import Layer, make_layer
 
 
 def Identity() -> Layer:
@@ -115,7 +117,7 @@ def FanInSum() -> Layer:
     def apply_fn(params: tuple[()], inputs: Any, **kwargs: Any) -> Any:
         arrays = [one_array("FanInSum", x) for x in _branches("inputs", inputs)]
         _equal_shapes([array.shape for array in arrays])
-        return functools.reduce(operator.add, arrays)
+        return functools.reduce(operator.add, in_one_dtype(arrays))
 
     return make_layer("FanInSum", "", (Join(Sum()),), init_fn, apply_fn)
 
@@ -127,7 +129,7 @@ def _branches(argument: str, value: Any) -> list[Any]:
     came = (
         f"an array of shape {getattr(value, 'shape', None)}"
         if hasattr(value, "shape")
-        else repr(value)
+        else describe(value)
     )
     raise ValueError(
         f"FanInSum: {argument} is {came}, expected a list with an entry for each branch; put "

@@ -7,7 +7,8 @@ from jax import Array
 
 from ntkjax._kernel.algebra.graph import Parallel, Serial
 from ntkjax._kernel.kernel_fn import KernelFn
-from ntkjax._layers.layer import Layer, check_count, label_of, part_of
+from ntkjax._layers.checks import check_count
+from ntkjax._layers.layer import Layer, label_of, part_of
 
 
 def _split(rng: Array | None, count: int) -> list[Any]:
@@ -156,8 +157,8 @@ def repeat(layer: Any, n: int) -> Layer:
       >>> round(float(kernel_fn(jnp.ones((1, 3)), get="nngp")[0, 0]), 4)
       1.0
     """
-    check_count("repeat", "n", n)
+    count = check_count("repeat", "n", n)
     part_of(layer, "repeat", 0)
-    network = serial(*[layer] * n)
-    label = f"repeat({label_of(layer)}, {n})"
+    network = serial(*[layer] * count)
+    label = f"repeat({label_of(layer)}, {count})"
     return Layer(network.init_fn, network.apply_fn, KernelFn(network.kernel_fn.part, label))

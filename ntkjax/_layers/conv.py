@@ -9,15 +9,9 @@ from jax import Array, lax
 
 from ntkjax._kernel.algebra.window import PADDINGS, Window
 from ntkjax._kernel.operations.taps import TapSum
-from ntkjax._layers.finite import check_channels, check_fits, one_array, one_shape
-from ntkjax._layers.layer import (
-    Layer,
-    Shape,
-    check_choice,
-    check_count,
-    check_counts,
-    make_layer,
-)
+from ntkjax._layers.checks import Shape, check_choice, check_count, check_counts
+from ntkjax._layers.finite import check_channels, check_fits, one_shape, with_weights
+from ntkjax._layers.layer import Layer, make_layer
 from ntkjax._layers.parameterization import Scalar, Scales
 
 
@@ -76,7 +70,7 @@ def Conv(
       >>> kernel_fn(jnp.ones((2, 5, 4, 3)), get="nngp").shape
       (2, 2, 5, 5, 4, 4)
     """
-    check_count("Conv", "out_chan", out_chan)
+    out_chan = check_count("Conv", "out_chan", out_chan)
     taps = check_counts("Conv", "filter_shape", filter_shape)
     ndim = len(taps)
     steps = check_counts("Conv", "strides", (1,) * ndim if strides is None else strides, ndim)
@@ -111,8 +105,7 @@ def Conv(
         return tuple(shape), scales.draw(rng, weight_shape, bias_shape, channels * size)
 
     def apply_fn(params: tuple[Array, Array | None], inputs: Array, **kwargs: object) -> Array:
-        weights, biases = params
-        inputs = one_array("Conv", inputs)
+        inputs, weights, biases = with_weights("Conv", inputs, params)
         _check_rank(inputs.shape, ndim, lhs)
         channels = weights.shape[rhs.index("I")]
         check_channels("Conv", inputs.shape[lhs.index("C")], channels, inputs.shape)

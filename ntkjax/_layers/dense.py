@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._layers.finite import axis_of, check_channels, one_array, one_shape
-from ntkjax._layers.layer import Layer, Shape, check_count, make_layer
+from ntkjax._layers.checks import Shape, check_axis, check_count
+from ntkjax._layers.finite import axis_of, check_channels, one_shape, with_weights
+from ntkjax._layers.layer import Layer, make_layer
 from ntkjax._layers.parameterization import Scalar, Scales
 
 
@@ -45,7 +46,7 @@ def Dense(
 
     Raises:
       ValueError: an argument is out of its range.
-      TypeError: `W_std` or `b_std` is no real number.
+      TypeError: `W_std` or `b_std` is no real number, or an axis no integer.
 
     Source: Lee et al. 2018, arXiv 1711.00165, eq. 4-5; Jacot et al. 2018, arXiv 1806.07572; the
     standard parameterization: Sohl-Dickstein et al. 2020, arXiv 2001.07301.
@@ -57,7 +58,9 @@ def Dense(
       >>> float(kernel_fn(jnp.ones((1, 3)), get="nngp")[0, 0])
       5.0
     """
-    check_count("Dense", "out_dim", out_dim)
+    out_dim = check_count("Dense", "out_dim", out_dim)
+    batch_axis = check_axis("Dense", "batch_axis", batch_axis)
+    channel_axis = check_axis("Dense", "channel_axis", channel_axis)
     scales = Scales.check("Dense", W_std, b_std, parameterization, s)
     width = scales.width(out_dim)
 
@@ -70,8 +73,7 @@ def Dense(
         return shape, scales.draw(rng, (fan_in, width), bias_shape, fan_in)
 
     def apply_fn(params: tuple[Array, Array | None], inputs: Array, **kwargs: object) -> Array:
-        weights, biases = params
-        inputs = one_array("Dense", inputs)
+        inputs, weights, biases = with_weights("Dense", inputs, params)
         axis = axis_of("Dense", "channel_axis", channel_axis, inputs.shape)
         check_channels("Dense", inputs.shape[axis], weights.shape[0], inputs.shape)
         product = jnp.moveaxis(jnp.tensordot(inputs, weights, (axis, 0)), -1, axis)

@@ -11,8 +11,9 @@ from ntkjax._activations.error_function import ErrorFunction
 from ntkjax._activations.gelu import GaussianErrorLinear
 from ntkjax._activations.rectifier import Rectifier
 from ntkjax._kernel.operations.pointwise import Activation, Dual
+from ntkjax._layers.checks import Shape, check_flag, check_number, show
 from ntkjax._layers.finite import one_array, one_shape
-from ntkjax._layers.layer import Layer, Shape, check_number, make_layer, show
+from ntkjax._layers.layer import Layer, make_layer
 
 
 def elementwise(
@@ -88,7 +89,8 @@ def LeakyRelu(alpha: float, do_backprop: bool = False, do_stabilize: bool = Fals
       >>> float(kernel_fn(jnp.ones((1, 4)), get="nngp")[0, 0])
       0.625
     """
-    return _rectifier("LeakyRelu", show(alpha), check_number("LeakyRelu", "alpha", alpha), 1.0)
+    slope = check_number("LeakyRelu", "alpha", alpha)
+    return _rectifier("LeakyRelu", show(slope), slope, 1.0)
 
 
 def Abs(do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
@@ -150,7 +152,7 @@ def ABRelu(a: float, b: float, do_backprop: bool = False, do_stabilize: bool = F
       5.0
     """
     slopes = check_number("ABRelu", "a", a), check_number("ABRelu", "b", b)
-    return _rectifier("ABRelu", f"{show(a)}, {show(b)}", *slopes)
+    return _rectifier("ABRelu", ", ".join(map(show, slopes)), *slopes)
 
 
 def _rectifier(name: str, arguments: str, a: float | Array, b: float | Array) -> Layer:
@@ -200,7 +202,8 @@ def Erf(a: float = 1.0, b: float = 1.0, c: float = 0.0, do_backprop: bool = Fals
         amplitude, slope, offset = (jnp.asarray(v, x.dtype) for v in numbers)
         return amplitude * jax.scipy.special.erf(slope * x) + offset
 
-    arguments = "" if numbers == [1.0, 1.0, 0.0] else ", ".join(map(show, numbers))
+    shown = [show(number) for number in numbers]
+    arguments = "" if shown == ["1", "1", "0"] else ", ".join(shown)
     return elementwise("Erf", arguments, ErrorFunction(*numbers), fn)
 
 
@@ -237,6 +240,7 @@ def Gelu(approximate: bool = False, do_backprop: bool = False) -> Layer:
       >>> round(float(kernel_fn(jnp.ones((1, 4)), get="nngp")[0, 0]), 4)
       0.4252
     """
+    approximate = check_flag("Gelu", "approximate", approximate)
 
     def fn(x: Array) -> Array:
         return jax.nn.gelu(x, approximate=approximate)

@@ -2,15 +2,22 @@
 
 The infinite network is checked while its signals propagate; these checks say the same of `init_fn`
 and `apply_fn`, where JAX would complain in its own terms or broadcast in silence.
+
+Finite networks take whatever `kernel_fn` takes. Integers and booleans become JAX's own
+floating-point type; where inputs and parameters (or several branches) differ in dtype, a layer
+computes in the widest of them.
 """
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._layers.layer import Shape
+from ntkjax._kernel.arrays import default_float, describe, is_numbers, real_array
+from ntkjax._layers.checks import Shape
 
 _MEND = "use parallel to give each branch its own layers, or FanInSum to join them"
 
@@ -18,20 +25,49 @@ _MEND = "use parallel to give each branch its own layers, or FanInSum to join th
 def one_shape(layer: str, shape: Any) -> Shape:
     """The shape of one input; refuses the shapes of several branches."""
     if isinstance(shape, (tuple, list)) and all(isinstance(n, (int, np.integer)) for n in shape):
-        return tuple(shape)
+        return tuple(map(int, shape))
     raise ValueError(
-        f"{layer}: input_shape={shape!r}, expected the shape of one input, a tuple of integers; if "
-        f"it is a list of branches, {_MEND}."
+        f"{layer}: input_shape={describe(shape)}, expected the shape of one input, a "
+        f"tuple of integers; if it is a list of branches, {_MEND}."
     )
 
 
 def one_array(layer: str, inputs: Any) -> Array:
-    """One array of inputs; refuses a list of branches."""
-    if isinstance(inputs, (tuple, list)):
+    """One array of inputs, of floats; refuses a list of branches."""
+    if isinstance(inputs, (tuple, list)) and not is_numbers(inputs):
         raise ValueError(
             f"{layer}: takes one array, but a list of {len(inputs)} inputs came; {_MEND}."
         )
-    return jnp.asarray(inputs)
+    return _floats(f"{layer}: its input", inputs)
+
+
+def with_weights(layer: str, inputs: Any, params: Sequence[Any]) -> list[Any]:
+    """One array of inputs and the parameters (None stays None), all in one dtype."""
+    arrays = [None if p is None else _floats(f"{layer}: a parameter", p) for p in params]
+    return in_one_dtype([one_array(layer, inputs), *arrays])
+
+
+def in_one_dtype(arrays: Sequence[Array | None]) -> list[Any]:
+    """Arrays of floats, in the widest of their dtypes; None stays None."""
+    dtype = functools.reduce(_wider, (a.dtype for a in arrays if a is not None))
+    return [None if a is None else a.astype(dtype) for a in arrays]
+
+
+def _wider(a: Any, b: Any) -> Any:
+    """The wider of two floating-point types; float32 for the two kinds of half precision."""
+    if a == b:
+        return a
+    return np.promote_types(a, b) if a.itemsize != b.itemsize else np.dtype(np.float32)
+
+
+def _floats(name: str, value: Any) -> Array:
+    """An array of floats, in its own precision."""
+    array = real_array(name, value)
+    if not jnp.issubdtype(array.dtype, np.floating):
+        return jnp.asarray(array, default_float())
+    if array.dtype.itemsize > default_float().itemsize:
+        array = array.astype(default_float())
+    return jnp.asarray(array)
 
 
 def axis_of(layer: str, argument: str, axis: int, shape: Shape) -> int:

@@ -5,9 +5,11 @@ import math
 import jax.numpy as jnp
 from jax import Array
 
+from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.operations.flatten import Trace
+from ntkjax._layers.checks import Shape, check_axis
 from ntkjax._layers.finite import axis_of, one_array, one_shape
-from ntkjax._layers.layer import Layer, Shape, make_layer
+from ntkjax._layers.layer import Layer, make_layer
 
 
 def Flatten(batch_axis: int = 0, batch_axis_out: int = 0) -> Layer:
@@ -28,6 +30,7 @@ def Flatten(batch_axis: int = 0, batch_axis_out: int = 0) -> Layer:
 
     Raises:
       ValueError: `batch_axis_out` is none of 0, 1, -1, -2.
+      TypeError: an axis is no integer.
 
     Source: Arora et al. 2019, arXiv 1904.11955, section 4.1 (vanilla CNTK).
 
@@ -38,9 +41,11 @@ def Flatten(batch_axis: int = 0, batch_axis_out: int = 0) -> Layer:
       >>> kernel_fn(jnp.ones((2, 5, 3)), get="nngp").shape
       (2, 2)
     """
-    if batch_axis_out not in (0, 1, -1, -2):
-        raise ValueError(f"Flatten: batch_axis_out={batch_axis_out!r}, expected 0 or 1.")
-    out = batch_axis_out % 2
+    batch_axis = check_axis("Flatten", "batch_axis", batch_axis)
+    out = check_axis("Flatten", "batch_axis_out", batch_axis_out)
+    if out not in (0, 1, -1, -2):
+        raise ValueError(f"Flatten: batch_axis_out={describe(batch_axis_out)}, expected 0 or 1.")
+    out = out % 2
 
     def shape_out(shape: Shape) -> Shape:
         batch = shape[batch_axis]
@@ -57,7 +62,9 @@ def Flatten(batch_axis: int = 0, batch_axis_out: int = 0) -> Layer:
         return shape_out(input_shape), ()
 
     def apply_fn(params: tuple[()], inputs: Array, **kwargs: object) -> Array:
-        first = jnp.moveaxis(one_array("Flatten", inputs), batch_axis, 0)
+        inputs = one_array("Flatten", inputs)
+        axis_of("Flatten", "batch_axis", batch_axis, inputs.shape)
+        first = jnp.moveaxis(inputs, batch_axis, 0)
         flat = first.reshape(first.shape[0], math.prod(first.shape[1:]))
         return flat if out == 0 else flat.T
 

@@ -1,16 +1,13 @@
-"""The triple that every layer is, and the checks that layers share."""
+"""The triple that every layer is, ours or a user's own."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-from jax import Array
-
 from ntkjax._kernel.algebra.graph import Named, Part
+from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.kernel_fn import KernelFn
 from ntkjax._kernel.operations.kernels import Custom
-
-Shape = tuple[int, ...]
+from ntkjax._layers.traceable import Traceable
 
 
 class Layer(NamedTuple):
@@ -57,60 +54,10 @@ def part_of(layer: Any, combinator: str, position: int) -> Part:
         if isinstance(layer, list):
             hint = f"unpack a list of layers, as in {combinator}(*layers)"
         raise TypeError(
-            f"{combinator}: layer {position} is {layer!r}, expected a triple (init_fn, apply_fn, "
-            f"kernel_fn) of functions; {hint}."
+            f"{combinator}: layer {position} is {describe(layer)}, expected a triple "
+            f"(init_fn, apply_fn, kernel_fn) of functions; {hint}."
         )
     kernel_fn = layer[2]
     if isinstance(kernel_fn, KernelFn):
         return kernel_fn.part
-    return Named((Custom(kernel_fn),), "custom layer", (0, -1))
-
-
-def check_choice(layer: str, argument: str, value: Any, choices: Sequence[str]) -> str:
-    """A string argument, in the spelling of its choices."""
-    for choice in choices:
-        if isinstance(value, str) and value.lower() == choice.lower():
-            return choice
-    raise ValueError(f"{layer}: {argument}={value!r} is unknown; expected one of {list(choices)}.")
-
-
-def check_count(layer: str, argument: str, value: Any) -> int:
-    """A positive integer argument."""
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value > 0:
-        return int(value)
-    raise ValueError(f"{layer}: {argument}={value!r}, expected a positive integer.")
-
-
-def check_counts(layer: str, argument: str, values: Any, length: int | None = None) -> Shape:
-    """A sequence of positive integers, one for each spatial axis."""
-    if isinstance(values, (int, np.integer)) or not isinstance(values, (Sequence, np.ndarray)):
-        raise ValueError(
-            f"{layer}: {argument}={values!r}, expected a tuple with one positive integer for each "
-            f"spatial axis, such as {argument}=(3, 3) for images."
-        )
-    counts = tuple(check_count(layer, f"{argument}[{i}]", v) for i, v in enumerate(values))
-    if length is not None and len(counts) != length:
-        raise ValueError(
-            f"{layer}: {argument}={counts} has {len(counts)} entries, expected {length}, one for "
-            "each spatial axis of the window."
-        )
-    return counts
-
-
-def check_number(layer: str, argument: str, value: Any) -> float | Array:
-    """A finite real number, or a traced or array scalar."""
-    if isinstance(value, (str, bytes, complex, np.complexfloating)) or value is None:
-        raise TypeError(f"{layer}: {argument}={value!r}, expected a real number.")
-    if isinstance(value, (bool, int, float, np.generic, np.ndarray)):
-        if np.ndim(value) or not np.isfinite(float(value)):
-            raise ValueError(f"{layer}: {argument}={value!r}, expected a finite real number.")
-        # A Python float takes the precision of the kernel; a NumPy scalar would impose its own.
-        return float(value)
-    if getattr(value, "shape", None) != ():
-        raise ValueError(f"{layer}: {argument} has shape {value.shape}, expected a scalar.")
-    return value
-
-
-def show(value: Any) -> str:
-    """A number in a `repr`."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return Named((Custom(Traceable(kernel_fn)),), "custom layer", (0, -1))

@@ -8,8 +8,9 @@ from jax import Array
 from ntkjax._kernel.algebra.graph import Graph, Structure, Value, single
 from ntkjax._kernel.algebra.operation import LayerError, operation, static
 from ntkjax._kernel.operations.normalize import Normalize
+from ntkjax._layers.checks import Shape, check_axes, check_axis, check_number
 from ntkjax._layers.finite import axis_of, one_array, one_shape
-from ntkjax._layers.layer import Layer, Shape, check_number, make_layer
+from ntkjax._layers.layer import Layer, make_layer
 
 
 @operation
@@ -25,7 +26,8 @@ class _NormalizeAxes(Structure):
         ndim = len(signal.shape1)
         if not all(-ndim <= axis < ndim for axis in self.axes):
             raise LayerError(
-                f"{place}: axis={self.axes} are no axes of its input of shape {signal.shape1}."
+                f"{place}: axis={self.axes} are no axes of its input of shape {signal.shape1}; use "
+                f"axes from {-ndim} to {ndim - 1}."
             )
         axes = {axis % ndim for axis in self.axes}
         if signal.channel_axis not in axes or signal.batch_axis in axes:
@@ -64,6 +66,7 @@ def LayerNorm(
 
     Raises:
       ValueError: `eps` is negative; when called, the input is not Gaussian or `axis` does not fit.
+      TypeError: `eps` is no real number, or an axis no integer.
 
     Source: Ba et al. 2016, arXiv 1607.06450; its kernel: Novak et al. 2020, arXiv 1912.02803,
     appendix E.
@@ -75,10 +78,12 @@ def LayerNorm(
       >>> round(float(kernel_fn(jnp.ones((1, 4)), get="nngp")[0, 0]), 6)
       1.0
     """
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = check_axes("LayerNorm", "axis", axis)
+    batch_axis = check_axis("LayerNorm", "batch_axis", batch_axis)
+    channel_axis = check_axis("LayerNorm", "channel_axis", channel_axis)
     added = check_number("LayerNorm", "eps", eps)
     if isinstance(added, float) and added < 0:
-        raise ValueError(f"LayerNorm: eps={eps}, expected a number of at least 0.")
+        raise ValueError(f"LayerNorm: eps={added}, expected a number of at least 0.")
 
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[()]]:
         input_shape = one_shape("LayerNorm", input_shape)
@@ -88,10 +93,13 @@ def LayerNorm(
 
     def apply_fn(params: tuple[()], inputs: Array, **kwargs: object) -> Array:
         inputs = one_array("LayerNorm", inputs)
-        centred = inputs - jnp.mean(inputs, axes, keepdims=True)
-        variance = jnp.mean(jnp.square(centred), axes, keepdims=True) + eps
+        over = tuple({axis_of("LayerNorm", "axis", one, inputs.shape) for one in axes})
+        centred = inputs - jnp.mean(inputs, over, keepdims=True)
+        variance = jnp.mean(jnp.square(centred), over, keepdims=True)
+        variance = variance + jnp.asarray(added, variance.dtype)
         positive = variance > 0
         return jnp.where(positive, centred / jnp.sqrt(jnp.where(positive, variance, 1.0)), 0.0)
 
     parts = (_NormalizeAxes(added, axes),)
-    return make_layer("LayerNorm", f"{axis}", parts, init_fn, apply_fn, (batch_axis, channel_axis))
+    label = f"{axes[0] if len(axes) == 1 else axes}"
+    return make_layer("LayerNorm", label, parts, init_fn, apply_fn, (batch_axis, channel_axis))

@@ -10,8 +10,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, random
 
+from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.operations.affine import Affine
-from ntkjax._layers.layer import check_choice, check_count, check_number, show
+from ntkjax._layers.checks import check_choice, check_count, check_number, show
 
 Scalar = float | Array
 
@@ -37,7 +38,9 @@ class Scales:
         """From the arguments of a layer."""
         kind = check_choice(layer, "parameterization", parameterization, ("ntk", "standard"))
         if not isinstance(s, (tuple, list)) or len(s) != 2:
-            raise ValueError(f"{layer}: s={s!r}, expected two width scalings (input, output).")
+            raise ValueError(
+                f"{layer}: s={describe(s)}, expected two width scalings (input, output)."
+            )
         widths = (check_count(layer, "s[0]", s[0]), check_count(layer, "s[1]", s[1]))
         return cls(
             check_number(layer, "W_std", w_std),
@@ -66,11 +69,14 @@ class Scales:
         weight_rng, bias_rng = random.split(rng)
         weights = random.normal(weight_rng, weight_shape)
         if self.is_standard:
-            weights = weights * (self.w_std / (fan_in / self.s[0]) ** 0.5)
+            scale = self.w_std / (fan_in / self.s[0]) ** 0.5
+            weights = jnp.asarray(scale, weights.dtype) * weights
         if self.b_std is None:
             return weights, None
         biases = random.normal(bias_rng, bias_shape)
-        return weights, biases * self.b_std if self.is_standard else biases
+        if self.is_standard:
+            biases = jnp.asarray(self.b_std, biases.dtype) * biases
+        return weights, biases
 
     def combine(self, product: Array, biases: Array | None, fan_in: int) -> Array:
         """Layer output from its product with the raw weights, with the scales that it carries."""

@@ -10,9 +10,10 @@ from jax import Array, lax
 from ntkjax._kernel.algebra.window import PADDINGS, Window
 from ntkjax._kernel.operations.banded import WindowPool
 from ntkjax._kernel.operations.global_pool import GlobalPool
+from ntkjax._layers.checks import Shape, check_axis, check_choice, check_counts, check_flag
 from ntkjax._layers.conv import pad_images
 from ntkjax._layers.finite import axis_of, check_fits, one_array, one_shape
-from ntkjax._layers.layer import Layer, Shape, check_choice, check_counts, make_layer
+from ntkjax._layers.layer import Layer, make_layer
 
 
 def AvgPool(
@@ -54,7 +55,8 @@ def AvgPool(
       >>> float(kernel_fn(jnp.ones((1, 4, 4, 3)), get="nngp")[0, 0])
       1.0
     """
-    normalize = "inside" if normalize_edges else "window"
+    is_inside = check_flag("AvgPool", "normalize_edges", normalize_edges)
+    normalize = "inside" if is_inside else "window"
     axes = (batch_axis, channel_axis)
     return _window_pool("AvgPool", window_shape, strides, padding, normalize, axes)
 
@@ -160,6 +162,9 @@ def GlobalSumPool(batch_axis: int = 0, channel_axis: int = -1) -> Layer:
 
 
 def _global_pool(name: str, mean: bool, batch_axis: int, channel_axis: int) -> Layer:
+    batch_axis = check_axis(name, "batch_axis", batch_axis)
+    channel_axis = check_axis(name, "channel_axis", channel_axis)
+
     def spatial(shape: Shape) -> tuple[int, ...]:
         batch = axis_of(name, "batch_axis", batch_axis, shape)
         channel = axis_of(name, "channel_axis", channel_axis, shape)
@@ -187,6 +192,11 @@ def _window_pool(
     normalize: str,
     axes: tuple[int, int],
 ) -> Layer:
+    batch_axis, channel_axis = axes
+    axes = (
+        check_axis(name, "batch_axis", batch_axis),
+        check_axis(name, "channel_axis", channel_axis),
+    )
     taps = check_counts(name, "window_shape", window_shape)
     ndim = len(taps)
     steps = check_counts(name, "strides", (1,) * ndim if strides is None else strides, ndim)

@@ -59,7 +59,7 @@ def test_message_holds_the_eigenvalue_and_the_condition_number():
     assert "smallest eigenvalue is -0.25, its largest 8, its condition number 32" in str(
         error.value
     )
-    assert advised(error)[1] == pytest.approx(0.25, rel=0.05)
+    assert 0.25 < advised(error)[1] < 0.3
 
 
 def test_a_badly_scaled_diagonal_is_not_singular():

@@ -18,6 +18,7 @@ FLOORS = (
     "ntkjax._kernel.plan",
     "ntkjax._kernel.operations",
     "ntkjax._kernel.algebra",
+    "ntkjax._jax_compat",
 )
 #: Floors that meet the layers only through the `kernel_fn` that users hand them.
 ASIDE = ("ntkjax._finite", "ntkjax._inference")

@@ -142,7 +142,7 @@ KERNELS = {
     "empty batch": (dense_of(np.ones((0, 3))), ["x1", "(0, 3)", "empty", "at least one example"]),
     "empty second batch": (dense_of(X, np.ones((0, 3))), ["x2", "(0, 3)", "empty"]),
     "no position": (dense_of(np.ones((2, 0, 3))), ["x1", "(2, 0, 3)", "empty"]),
-    "one example without a batch": (dense_of(np.ones(3)), ["x1", "(3,)", "x1=x[None, :]"]),
+    "one example without a batch": (dense_of(np.ones(3)), ["x1", "(3,)", "x[None, :]"]),
     "NaN": (dense_of(X * np.nan), ["x1", "NaN", "drop or fill"]),
     "infinity": (dense_of(X, X * np.inf), ["x2", "infinite", "drop or fill"]),
     "list and array": (
@@ -159,7 +159,6 @@ KERNELS = {
     ),
     "unknown get": (dense_of(X, None, "kernel"), ["get='kernel'", "'nngp', 'ntk'", "None"]),
     "empty get": (dense_of(X, None, ()), ["get=()", "non-empty tuple"]),
-    "get of a number": (dense_of(X, None, 3), ["get=3", "'nngp', 'ntk'"]),
     "mask": (dense_of(X, mask_constant=0.0), ["mask_constant=0.0", "not supported", "leave"]),
     "axes that disagree": (
         on_images(Conv(1, (2, 2), dimension_numbers=("NCHW", "OIHW", "NCHW")), GlobalAvgPool()),
@@ -214,6 +213,7 @@ WRONG_TYPES = {
     "complex": (dense_of(X * 1j), ["x1", "complex128", "real numbers", "real and imaginary parts"]),
     "string": (dense_of(X, np.array([["a"]])), ["x2", "<U1", "expected real numbers"]),
     "nothing": (dense_of(None), ["x1", "object", "expected real numbers"]),
+    "get of a number": (dense_of(X, None, 3), ["get must be a string", "'nngp', 'ntk'", "3"]),
     "unknown keyword": (
         dense_of(X, None, "ntk", W_std=2.0),
         ["'W_std'", "it takes x1, x2, get", "where the layer is made"],

@@ -1,0 +1,20 @@
+"""What ntkjax asks of JAX beyond its documented interface, in one place.
+
+`jax.core.Tracer` is the class of every array whose values a transformation (jit, grad, vmap) has
+not computed yet. Code that must look at values asks here whether there are any.
+"""
+
+from typing import Any
+
+import jax
+from jax.core import Tracer
+
+
+def is_traced(value: Any) -> bool:
+    """Whether a value is an array without values, inside a transformation of the caller's."""
+    return isinstance(value, Tracer)
+
+
+def is_concrete(tree: Any) -> bool:
+    """Whether all arrays of a pytree have values now, none being traced by jit, grad or vmap."""
+    return not any(map(is_traced, jax.tree.leaves(tree)))

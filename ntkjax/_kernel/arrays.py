@@ -1,0 +1,165 @@
+"""What users pass as arrays of numbers: how it becomes a JAX array, and what is refused.
+
+Every function of the package that takes arrays takes them by these rules, whatever made them:
+NumPy in any byte order, JAX, nested lists of numbers, whatever NumPy can read (such as pandas).
+"""
+
+import sys
+import warnings
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ntkjax._jax_compat import is_concrete
+
+_PACKAGE = str(Path(__file__).resolve().parents[1])
+
+
+def describe(value: object) -> str:
+    """A value as a message shows it: an array by its type and shape, never by its entries."""
+    shape = getattr(value, "shape", None)
+    if shape is not None and getattr(value, "ndim", 1):
+        return f"{type(value).__name__} of shape {shape}"
+    if isinstance(value, (tuple, list)) and any(hasattr(item, "shape") for item in value):
+        return f"a {type(value).__name__} of {len(value)} ({', '.join(map(describe, value))})"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def is_numbers(value: object) -> bool:
+    """Whether a list or tuple holds numbers, perhaps nested, rather than arrays."""
+    if not isinstance(value, (tuple, list)) or not value:
+        return False
+    first = value[0]
+    return isinstance(first, (bool, int, float, complex, np.generic)) or is_numbers(first)
+
+
+def default_float() -> np.dtype:
+    """JAX's own floating-point type: float64 where `jax_enable_x64` is on, else float32."""
+    return np.dtype(jnp.result_type(float))
+
+
+def kernel_dtype(dtype: Any, keeps_dtype: bool) -> np.dtype:
+    """The dtype of the kernel of inputs of some dtype: float32 or float64, never less."""
+    wide = default_float()
+    narrow = jnp.issubdtype(dtype, np.floating) and np.dtype(dtype).itemsize < wide.itemsize
+    return np.dtype(np.float32) if keeps_dtype and narrow else wide
+
+
+def real_array(name: str, value: Any) -> Any:
+    """The value as an array of JAX or NumPy that holds real numbers, in this machine's byte order.
+
+    Raises TypeError where it is none; the message calls it `name`.
+    """
+    array = value
+    if not isinstance(value, (Array, np.ndarray)) or isinstance(value, np.ma.MaskedArray):
+        array = _read(name, value)
+    if not jnp.issubdtype(array.dtype, np.bool_) and not _is_real(array.dtype):
+        mend = "pass floats, such as numpy.asarray(x, float)"
+        if jnp.issubdtype(array.dtype, np.complexfloating):
+            mend = "stack real and imaginary parts as channels"
+        elif jnp.issubdtype(array.dtype, jax.dtypes.extended):
+            mend = (
+                "pass numbers drawn with these random keys, such as jax.random.normal(key, shape)"
+            )
+        raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers; {mend}.")
+    if not all(isinstance(size, (int, np.integer)) for size in array.shape):
+        raise ValueError(
+            f"{name} has shape {array.shape}, which holds symbols, expected numbers, on "
+            "which the tiles of a kernel depend; export it for fixed shapes, one for each size."
+        )
+    return native(array)
+
+
+def native(array: Any) -> Any:
+    """The array in this machine's byte order, the only one that JAX takes."""
+    if isinstance(array, np.ndarray) and not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def _is_real(dtype: Any) -> bool:
+    return bool(jnp.issubdtype(dtype, np.integer) or jnp.issubdtype(dtype, np.floating))
+
+
+def _read(name: str, value: Any) -> Any:
+    """What is no array, as one."""
+    if hasattr(value, "todense"):
+        raise TypeError(
+            f"{name} is sparse ({type(value).__name__}), expected a dense array; pass "
+            f"{'x.toarray()' if hasattr(value, 'toarray') else 'x.todense()'}."
+        )
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(
+            f"{name} is a masked array, whose mask would be lost; fill it first, as in x.filled(0)."
+        )
+    if hasattr(value, "__jax_array__"):
+        return jnp.asarray(value)
+    try:
+        array = np.asarray(value)
+    except jax.errors.TracerArrayConversionError:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} is {describe(value)}, expected an array of real numbers; make it one with "
+            f"numpy.asarray, which says: {error}"
+        ) from None
+    if isinstance(value, (bool, int, float, tuple, list)) and array.dtype == np.float64:
+        # Python's numbers have no precision of their own.
+        return array.astype(default_float())
+    return array
+
+
+def as_floats(name: str, value: Any, keeps_dtype: bool = False, *, warns: bool = True) -> Array:
+    """The value as an array of floats; raises where it holds no real numbers.
+
+    They are of JAX's own floating-point type or, where `keeps_dtype`, of the value's if that is
+    float32 or float64. A value of a wider type than JAX keeps raises a warning if `warns`.
+    """
+    array = real_array(name, value)
+    wide = default_float()
+    size = array.dtype.itemsize if jnp.issubdtype(array.dtype, np.floating) else wide.itemsize
+    if size > wide.itemsize:
+        if warns:
+            _warn_of_narrowing(name, array.dtype, wide)
+        # JAX does not take all that NumPy has (float128); what is too large becomes infinite.
+        with np.errstate(over="ignore"):
+            array = array.astype(wide)
+    return jnp.asarray(array, kernel_dtype(array.dtype, keeps_dtype))
+
+
+def _warn_of_narrowing(name: str, dtype: Any, wide: np.dtype) -> None:
+    mend = f"convert it to {wide} to silence this"
+    if wide == np.float32:
+        mend = f"call jax.config.update('jax_enable_x64', True) for float64, or {mend}"
+    message = f"{name} has dtype {dtype}, but JAX keeps {wide}, in which it is used; {mend}."
+    level, frame = 1, sys._getframe()
+    while frame is not None and _is_ours(frame):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_PACKAGE)
+
+
+def check_finite(name: str, array: Array) -> None:
+    """Raises ValueError where an array that has values holds NaN or infinity."""
+    if not is_concrete(array):
+        return
+    # Known here also within a program of the caller's.
+    with jax.ensure_compile_time_eval():
+        if bool(jnp.all(jnp.isfinite(array))):
+            return
+    bad = ~np.isfinite(np.asarray(array))
+    where = tuple(map(int, np.argwhere(bad)[0]))
+    raise ValueError(
+        f"{name} must be finite, got {int(bad.sum())} NaN or infinite of {bad.size} values, the "
+        f"first at {where}; drop or fill these entries, or scale down what {array.dtype} cannot "
+        "hold."
+    )

@@ -1,0 +1,104 @@
+"""A `Kernel` is an input like any other: whatever holds its numbers, wherever they are."""
+
+import os
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ntkjax.stax import Dense, Relu, serial
+
+X = np.random.default_rng(0).normal(size=(4, 3))
+FIRST, SECOND = serial(Dense(1), Relu()).kernel_fn, serial(Dense(1), Relu(), Dense(1)).kernel_fn
+KERNEL, SYMMETRIC = FIRST(X, X[:2]), FIRST(X)
+FIELDS = ("nngp", "ntk", "cov1", "cov2")
+
+
+def held_as(kernel, make):
+    """The same kernel, each array as what `make` makes of it."""
+    fields = {n: getattr(kernel, n) for n in FIELDS if getattr(kernel, n) is not None}
+    return kernel.replace(**{name: make(np.asarray(array)) for name, array in fields.items()})
+
+
+@pytest.mark.parametrize("kernel", [KERNEL, SYMMETRIC], ids=["cross", "symmetric"])
+@pytest.mark.parametrize(
+    ("make", "dtype", "rtol"),
+    [
+        (np.asarray, np.float64, 1e-12),
+        (np.ndarray.tolist, np.float64, 1e-12),
+        (lambda a: a.astype(">f8"), np.float64, 1e-12),
+        (np.float32, np.float32, 1e-5),
+        (np.float16, np.float32, 1e-2),
+        (jnp.bfloat16, np.float32, 5e-2),
+    ],
+    ids=["NumPy", "lists", "big-endian", "float32", "float16", "bfloat16"],
+)
+def test_a_kernel_holds_any_numbers(kernel, make, dtype, rtol):
+    whole = SECOND(kernel, get="ntk")
+    held = SECOND(held_as(kernel, make), get="ntk")
+    assert held.dtype == dtype
+    np.testing.assert_allclose(held, whole, rtol=rtol)
+
+
+def test_fields_of_several_dtypes_take_the_widest():
+    mixed = KERNEL.replace(cov1=jnp.float32(KERNEL.cov1), x1_is_x2=False)
+    assert SECOND(mixed, get="ntk").dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("change", "phrases"),
+    [
+        ({"nngp": KERNEL.nngp * np.nan}, ["x1.nngp must be finite", "8 NaN", "(0, 0)"]),
+        ({"ntk": KERNEL.ntk.at[1, 0].set(np.inf)}, ["x1.ntk must be finite", "(1, 0)"]),
+        ({"cov2": KERNEL.cov2 * np.nan}, ["x1.cov2 must be finite", "drop or fill"]),
+        ({"cov2": None}, ["x1.cov2 is None", "of 4 and 2", "keep the cov2"]),
+        ({"nngp": [[1.0]]}, ["kernel.nngp must have shape (4, 2)", "(1, 1) came"]),
+        ({"nngp": None}, ["x1.nngp is None", "get=None"]),
+    ],
+    ids=["NaN", "infinity", "NaN variance", "no cov2", "another shape", "no nngp"],
+)
+def test_a_wrong_field_is_named(change, phrases):
+    with pytest.raises(ValueError) as caught:
+        SECOND(KERNEL.replace(**change), get="ntk")
+    assert [phrase for phrase in phrases if phrase not in str(caught.value)] == [], caught.value
+
+
+def test_a_kernel_of_different_batches_of_one_size_needs_both_variances():
+    cross = FIRST(X[:2], X[2:])
+    with pytest.raises(ValueError, match="cov2 is None, which stands for a batch with itself"):
+        SECOND(cross.replace(cov2=None), get="ntk")
+
+
+ON_TWO_DEVICES = """
+import jax
+jax.config.update("jax_enable_x64", True)
+import numpy as np
+import ntkjax
+from ntkjax.stax import *
+first, second = jax.devices()
+x = np.random.default_rng(0).normal(size=(4, 3))
+below, above = serial(Dense(1), Relu()).kernel_fn, serial(Dense(1), Relu(), Dense(1)).kernel_fn
+kernel = below(x, x[:2])
+exact = above(kernel, get="ntk")
+here, there = jax.device_put(x, second), jax.device_put(x[:2], first)
+scattered = kernel.replace(
+    nngp=jax.device_put(kernel.nngp, second), cov1=jax.device_put(kernel.cov1, first),
+    cov2=np.asarray(kernel.cov2), ntk=jax.device_put(kernel.ntk, first))
+for devices in (None, first, second):
+    with ntkjax.config.set(devices=devices):
+        for found in (above(below(here, there), get="ntk"), above(scattered, get="ntk")):
+            np.testing.assert_allclose(found, exact, rtol=1e-12)
+            assert found.devices() == {second}, found.devices()
+"""
+
+
+def test_inputs_on_several_devices_meet_on_the_first_ones():
+    done = subprocess.run(
+        [sys.executable, "-c", ON_TWO_DEVICES],
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
