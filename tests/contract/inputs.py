@@ -39,8 +39,3 @@ def corners(shape: Any, seed: int) -> tuple[Any, Any]:
     if seed == 0:
         return np.stack([a, b, 0 * a]), np.stack([a, -b, 0 * a])
     return np.stack([a, a, b]), np.stack([2 * a, a + 1e-6 * noise, 1e-6 * a - b])
-
-
-def tree_map(fn: Any, *trees: Any) -> Any:
-    """`jax.tree.map`."""
-    return jax.tree.map(fn, *trees)

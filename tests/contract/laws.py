@@ -16,14 +16,15 @@ import numpy as np
 import ntkjax
 from ntkjax.stax import parallel, serial
 from tests.contract import twins
-from tests.contract.inputs import batch, corners, kernels_in, shapes_of, tree_map
+from tests.contract.inputs import batch, corners, kernels_in, shapes_of
 from tests.contract.registry import WIDTH, Case
 from tests.helpers import fast_jit
 
 N = 3
 FIELDS = ("nngp", "ntk", "cov1", "cov2")
-# Angles below 1e-8 are all the same to the arccos of a twin, which has covariances in float64.
-TWIN, TWIN_IN_CORNERS = 1e-10, 1e-7
+#: Relative to the largest entry. In corners, angles below 1e-8 are all the same to the arccos of a
+#: twin, which knows covariances alone.
+TWIN, TWIN_IN_CORNERS = 1e-10, {np.float64: 1e-7, np.float32: 1e-5}
 STEP = 1e-5
 
 
@@ -31,9 +32,7 @@ def close(actual: Any, wanted: Any, tolerance: float = 1e-10, name: str = "") ->
     """Within a part of the largest entry."""
     assert actual.shape == wanted.shape, f"{name}: {actual.shape} is not {wanted.shape}"
     scale = np.max(np.abs(wanted))
-    np.testing.assert_allclose(
-        actual, wanted, rtol=tolerance, atol=tolerance * scale, err_msg=name
-    )
+    np.testing.assert_allclose(actual, wanted, rtol=tolerance, atol=tolerance * scale, err_msg=name)
 
 
 def stored(shape: Any) -> Any:
@@ -79,7 +78,7 @@ def computed(case: Case) -> dict[str, Any]:
     """Kernels of one case, called in all ways; of several outputs, a list."""
     network = case.built()
     x1, x2 = points(case)
-    stacked = tree_map(lambda a: np.stack([a, 2 * a]), x2)
+    stacked = jax.tree.map(lambda a: np.stack([a, 2 * a]), x2)
     pairs = with_stored_pairs(case)
 
     def calls(x1: Any, x2: Any, stacked: Any) -> dict[str, Any]:
@@ -111,7 +110,17 @@ def agrees(kernels: list[Any], wanted: list[twins.Kernels], tolerance: float) ->
             close(getattr(kernel, name), matrices, tolerance, name)
 
 
-# ---- laws
+def same(kernels: list[Any], wanted: list[Any], tolerance: float) -> None:
+    """Kernels are equal in all their arrays."""
+    for kernel, other in zip(kernels, wanted, strict=True):
+        for name in FIELDS:
+            one, two = getattr(kernel, name), getattr(other, name)
+            assert (one is None) == (two is None)
+            if one is not None:
+                close(one, two, tolerance, name)
+
+
+# ---- the kernel is right
 
 
 def twin_law(case: Case) -> None:
@@ -123,14 +132,14 @@ def twin_law(case: Case) -> None:
 def corner_law(case: Case) -> None:
     """Equal, opposite, parallel, near-equal and zero points: right kernels, finite gradients."""
     for seed in range(2):
-        for dtype in (np.float64, np.float32):
-            x1, x2 = tree_map(lambda a: a.astype(dtype), corners(case.shape, seed))
-            (value, kernels), gradients = program(case)(x1, x2)
+        for dtype, tolerance in TWIN_IN_CORNERS.items():
+            points = jax.tree.map(dtype, corners(case.shape, seed))
+            (value, kernels), gradients = program(case)(*points)
             for array in jax.tree.leaves((value, kernels, gradients)):
+                assert array.dtype == dtype or array.dtype == bool
                 assert np.all(np.isfinite(array))
             if callable(case.twin):
-                is_double = dtype == np.float64
-                agrees(kernels, expected(case, seed), TWIN_IN_CORNERS if is_double else 1e-3)
+                agrees(kernels, expected(case, seed), tolerance)
 
 
 def stored_law(case: Case) -> None:
@@ -163,17 +172,17 @@ def gradient_law(case: Case) -> None:
     directions = batch(case.shape, N, 2), batch(case.shape, N, 3)
 
     def moved(step: float) -> float:
-        return program(case)(*tree_map(lambda x, d: x + step * d, (x1, x2), directions))[0][0]
+        return program(case)(*jax.tree.map(lambda x, d: x + step * d, (x1, x2), directions))[0][0]
 
-    parts = tree_map(lambda g, d: np.sum(g * d), gradients, directions)
+    parts = jax.tree.map(lambda g, d: np.sum(g * d), gradients, directions)
     secant = (moved(STEP) - moved(-STEP)) / (2 * STEP)
     np.testing.assert_allclose(sum(jax.tree.leaves(parts)), secant, rtol=1e-6, atol=1e-7)
 
 
 def float32_law(case: Case) -> None:
     """In float32, kernels and gradients are those of float64, and of that type."""
-    singles = tree_map(lambda x: x.astype(np.float32), points(case))
-    doubles = tree_map(lambda x: x.astype(np.float64), singles)
+    singles = jax.tree.map(lambda x: x.astype(np.float32), points(case))
+    doubles = jax.tree.map(lambda x: x.astype(np.float64), singles)
     (_, single), gradient = program(case)(*singles)
     (_, double), wanted = program(case)(*doubles)
     for actual, exact in zip(single, double, strict=True):
@@ -186,11 +195,79 @@ def float32_law(case: Case) -> None:
         close(actual, exact, 2e-5, "gradient")
 
 
-def same(kernels: list[Any], wanted: list[Any], tolerance: float) -> None:
-    """Kernels are equal in all their arrays."""
-    for kernel, other in zip(kernels, wanted, strict=True):
+# ---- all ways to call give the same
+
+
+def one_batch_law(case: Case) -> None:
+    """One batch is the same batch twice."""
+    x1, _ = points(case)
+    twice = program(case)(x1, x1)[0][1]
+    for one, two in zip(computed(case)["one batch"], twice, strict=True):
+        for name in ("nngp", "ntk", "cov1"):
+            close(getattr(one, name), getattr(two, name), 1e-7, name)
+        close(one.cov1, two.cov2, 1e-7, "cov2")
+        assert one.cov2 is None
+        assert one.x1_is_x2
+        assert not two.x1_is_x2
+
+
+def variance_law(case: Case) -> None:
+    """Covariances of images with themselves are the diagonal of all pairs of images."""
+    (_, pairs), _ = program(case)(*points(case))
+    for one, cross in zip(computed(case)["one batch"], pairs, strict=True):
+        close(cross.cov1, one.cov1)
+        close(one.cov1, np.stack([one.nngp[i, i] for i in range(N)]), 1e-7)
+
+
+def symmetry_law(case: Case) -> None:
+    """Kernels of a batch with itself are symmetric and positive semi-definite."""
+    for kernel in computed(case)["one batch"]:
+        for array in (kernel.nngp, kernel.ntk):
+            ndim = (array.ndim - 2) // 2
+            first, second = range(0, 2 * ndim + 2, 2), range(1, 2 * ndim + 2, 2)
+            size = int(np.sqrt(array.size))
+            matrix = np.transpose(array, (*first, *second)).reshape(size, size)
+            close(matrix, matrix.T, 1e-12)
+            assert np.linalg.eigvalsh(matrix)[0] >= -1e-12 * np.max(np.abs(matrix))
+
+
+def positions_law(case: Case) -> None:
+    """With `diagonal_spatial`, equal positions are the diagonal of all pairs of positions."""
+    (_, pairs), _ = program(case)(*points(case))
+    for spatial, full in zip(computed(case)["equal positions"], pairs, strict=True):
+        assert spatial.shape1 == full.shape1
+        assert spatial.diagonal_spatial == (full.nngp.ndim > 2)
         for name in FIELDS:
-            one, two = getattr(kernel, name), getattr(other, name)
-            assert (one is None) == (two is None)
-            if one is not None:
-                close(one, two, tolerance, name)
+            wanted = np.asarray(getattr(full, name))
+            batches = 1 if name.startswith("cov") else 2
+            for axis in range(batches, batches + (wanted.ndim - batches) // 2):
+                wanted = np.moveaxis(np.diagonal(wanted, axis1=axis, axis2=axis + 1), -1, axis)
+            close(getattr(spatial, name), wanted, name=name)
+
+
+def vmap_law(case: Case) -> None:
+    """`vmap` over second batches is one call after the other."""
+    x1, x2 = points(case)
+    for i, factor in enumerate((1, 2)):
+        (_, plain), _ = program(case)(x1, jax.tree.map(lambda x, factor=factor: factor * x, x2))
+        for of_both, one in zip(computed(case)["vmapped"], plain, strict=True):
+            for name in ("nngp", "ntk", "cov2"):
+                close(getattr(of_both, name)[i], getattr(one, name), name=name)
+
+
+def shape_law(case: Case, n2: int | None) -> None:
+    """Shapes and types are those of the finite network, for one batch (None) or two."""
+    network, x1 = case.built(), batch(case.shape, N, 0)
+    x2 = None if n2 is None else batch(case.shape, n2, 1)
+    made, params = network.init_fn(jax.random.key(0), shapes_of(case.shape, N))
+    arrays = jax.tree.leaves(jax.eval_shape(network.apply_fn, params, x1))
+    held = kernels_in(jax.eval_shape(network.kernel_fn, x1, x2))
+    shapes = jax.tree.leaves(made, is_leaf=lambda s: isinstance(s, tuple))
+    for kernel, shape, array in zip(held, shapes, arrays, strict=True):
+        assert kernel.shape1 == shape == array.shape
+        assert kernel.shape2 == ((n2 or N), *shape[1:])
+        positions = tuple(size for size in shape[1:-1] for _ in range(2))
+        assert kernel.nngp.shape == kernel.ntk.shape == (N, n2 or N, *positions)
+        assert kernel.cov1.shape == (N, *positions)
+        assert kernel.cov2 is None if n2 is None else kernel.cov2.shape == (n2, *positions)
+        assert array.dtype == kernel.nngp.dtype == kernel.ntk.dtype == jnp.float64
