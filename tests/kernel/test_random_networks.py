@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.contract.twins import interleaved, tap_matrices
 from tests.helpers import (
     abrelu,
     branches,
@@ -14,12 +15,10 @@ from tests.helpers import (
     gelu,
     global_pool,
     identity,
-    interleaved,
     kernels_of_inputs,
     layer_norm,
     pool,
     serial,
-    tap_matrices,
 )
 
 PADDINGS = ("SAME", "VALID", "CIRCULAR")

@@ -6,7 +6,7 @@ import pytest
 from jax import lax
 
 from ntkjax._kernel.algebra.window import Window
-from tests.helpers import window_axis
+from tests.contract.twins import window_axis
 
 WINDOWS = [
     (size, taps, stride, dilation, padding)
