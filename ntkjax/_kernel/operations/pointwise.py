@@ -94,8 +94,13 @@ class ScaledActivation(Activation, Protocol):
         """A standard deviation so large that f is its limit at infinity to a rounding error."""
         ...
 
-    def far(self, first: Any, second: Any, covariance: Array) -> "FarPair":
-        """The expectations over a pair of very different sizes, of its covariance E u v."""
+    def far(
+        self, first: Any, second: Any, covariance: Array, *, rest: Array | None = None
+    ) -> "FarPair":
+        """The expectations over a pair that may differ much in size.
+
+        `covariance` is K = E u v, and `rest` is r1 r2 - |K| of the standard deviations.
+        """
         ...
 
 
@@ -108,10 +113,11 @@ class DualPair(NamedTuple):
 
 
 class FarPair(NamedTuple):
-    """What a nonlinearity f makes of a pair (u, v) of Gaussians of very different sizes."""
+    """What a nonlinearity f makes of a pair (u, v) of Gaussians, which may differ much in size."""
 
-    covariance: Array  # E f(u) f(v)
+    covariance: Array  # E f(u) f(v), relative to the sizes of both
     slope: Array  # E f'(u) f'(v)
+    distance: Array | None  # E (f(u) - f(v))^2, relative to itself where u and v are alike
 
 
 @functools.partial(jax.jit, static_argnames="acute")
@@ -122,15 +128,16 @@ def _expectations(
     return activation.pair(first, second, distance, supplement=supplement, acute=acute)
 
 
-class _Far(NamedTuple):
+class _Scaled(NamedTuple):
     """What pairs need of a point of an activation that is not homogeneous."""
 
     point: Any  # of the activation
-    given: Array  # the variance v before
+    var: Array  # v of g, before
+    std: Array  # its root
     before: tuple[Array, Array]  # a, from g to u, and a v
     after: tuple[Array, Array]  # the factor a' from f(u) to its new scale, and a' E f(u)^2
-    var: Array  # of the output, in its new scale
-    size: Array  # of the outputs of an image, `[1 ..., *lanes]`
+    new_var: Array  # of the output, in its new scale
+    sizes: tuple[Array, Array]  # of the inputs and outputs of an image, `[1 ..., *lanes]`
 
 
 @operation
@@ -188,41 +195,44 @@ class Dual(RowOperation):
             return after, self.activation.point(var)
         return self._in_new_scale(image, context)
 
-    def _in_new_scale(self, image: Image, context: Context) -> tuple[Image, _Far]:
-        std, ndim = safe_sqrt(image.required_variance()), context.step.below.ndim
-        scale = image.scale.reshape(*(1,) * ndim, *image.scale.shape)
+    def _in_new_scale(self, image: Image, context: Context) -> tuple[Image, _Scaled]:
+        var, ndim = image.required_variance(), context.step.below.ndim
+        std, lanes = safe_sqrt(var), (*(1,) * ndim, *image.scale.shape)
+        scale = image.scale.reshape(lanes)
         # f(u) = (s / a)^k f(a g), with a = s but for points beyond the cap.
-        cap = self.activation.cap(std.dtype)
         constant = lax.stop_gradient(std)
         positive = constant > 0
-        factor = jnp.where(positive, cap / jnp.where(positive, constant, 1.0), scale)
-        factor = jnp.minimum(scale, factor)
+        cap = self.activation.cap(std.dtype)
+        most = jnp.where(positive, cap / jnp.where(positive, constant, 1.0), scale)
+        factor = jnp.minimum(scale, most)
         beyond = (scale / factor) ** self.activation.growth
-        var = jnp.square(factor * std)
-        after = self.activation.variance(var)
+        after = self.activation.variance(jnp.square(factor * std))
         size = beyond * safe_sqrt(after)
-        axes = tuple(range(ndim))
-        renewed = new_scale(size[context.step.here.cross.crop], context.ahead, axes)
-        out = beyond / renewed.reshape(scale.shape)
-        sizes = new_scale(size[context.step.here.cross.crop], Ahead(), axes).reshape(scale.shape)
-        products = out * after
-        renewed_image = Image(renewed, out * products, image.data)
-        maps = _Far(
-            self.activation.point(var),
-            image.required_variance(),
-            (factor, factor * image.required_variance()),
-            (out, products),
-            out * products,
-            sizes,
+
+        def over_positions(std: Array, ahead: Ahead = Ahead()) -> Array:
+            inside = std[context.step.here.cross.crop]
+            return new_scale(inside, ahead, tuple(range(ndim))).reshape(lanes)
+
+        renewed = over_positions(size, context.ahead)
+        out = beyond / renewed
+        new_var = out * (out * after)
+        maps = _Scaled(
+            self.activation.point(jnp.square(factor * std)),
+            var,
+            std,
+            (factor, factor * var),
+            (out, out * after),
+            new_var,
+            (over_positions(factor * std), over_positions(size)),
         )
-        return renewed_image, maps
+        return Image(renewed.reshape(image.scale.shape), new_var, image.data), maps
 
     def pair(
         self, pairs: tuple[Pairs, ...], seen: Seen, step: Step, supplement: Array | None = None
     ) -> Pairs:
         (given,), form = pairs, step.given
         if not self.activation.is_homogeneous:
-            return self._far_pair(given, seen.first, seen.second, step)
+            return self._scaled_pair(given, seen.first, seen.second, step)
         acute = step.signal.is_nonnegative
         dual = _expectations(
             self.activation, seen.first, seen.second, given.moment, supplement, acute
@@ -230,7 +240,7 @@ class Dual(RowOperation):
         ntk = added(given.ntk, dual.covariance) if form.is_excess else given.ntk
         return Pairs(dual.distance, None if ntk is None else ntk * dual.slope)
 
-    def _far_pair(self, given: Pairs, first: _Far, second: _Far, step: Step) -> Pairs:
+    def _scaled_pair(self, given: Pairs, first: _Scaled, second: _Scaled, step: Step) -> Pairs:
         """The pairs of an activation that changes the scales of images."""
         acute = step.signal.is_nonnegative
 
@@ -239,29 +249,45 @@ class Dual(RowOperation):
             dual = _expectations(self.activation, first.point, second.point, distance, None, acute)
             return rescaled(dual.distance, first.after, second.after), dual.slope
 
-        def far(moment: Array) -> tuple[Array, Array]:
-            (a1, w1), (a2, w2) = first.before, second.before
-            # a1 a2 (v1 + v2 - D) / 2, of numbers that do not overflow.
-            cov = 0.5 * (a2 * w1 + a1 * w2 - a1 * a2 * moment)
-            dual = self.activation.far(first.point, second.point, cov)
-            out = first.after[0] * second.after[0] * dual.covariance
-            return first.var + second.var - 2 * out, dual.slope
-
         def chosen(moment: Array) -> tuple[Array, Array]:
-            large = jnp.maximum(first.size, second.size)
-            is_far = large > _FAR * jnp.minimum(first.size, second.size)
-            (d1, s1), (d2, s2) = far(moment), near(moment)
-            return jnp.where(is_far, d1, d2), jnp.where(is_far, s1, s2)
+            unlike = [_ratio(*sizes) > _FAR for sizes in zip(first.sizes, second.sizes)]
+            dual = self._far(moment, first, second)
+            assert dual.distance is not None
+            across = first.after[0] * second.after[0] * dual.covariance
+            far = first.new_var + second.new_var - 2 * across
+            alike = rescaled(dual.distance, first.after, second.after)
+            distance, slope = near(moment)
+            distance = jnp.where(unlike[0], alike, distance)
+            is_far = unlike[0] | unlike[1]
+            return jnp.where(unlike[1], far, distance), jnp.where(is_far, dual.slope, slope)
 
         # Of any two images of the block, without asking each pair.
-        apart = jnp.maximum(
-            jnp.max(first.size) / jnp.min(second.size), jnp.max(second.size) / jnp.min(first.size)
-        )
-        distance, slope = lax.cond(apart > _FAR, chosen, near, given.moment)
+        apart = [
+            jnp.maximum(jnp.max(a), jnp.max(b)) / jnp.minimum(jnp.min(a), jnp.min(b))
+            for a, b in zip(first.sizes, second.sizes, strict=True)
+        ]
+        is_far = jnp.maximum(*apart) > _FAR
+        distance, slope = lax.cond(is_far, chosen, near, given.moment)
         distance, ntk = jnp.maximum(distance, 0.0), given.ntk
         if step.given.is_excess:
-            ntk = added(ntk, covariance(first.given, second.given, given.moment))
+            ntk = added(ntk, covariance(first.var, second.var, given.moment))
         if ntk is None:
             return Pairs(distance)
         turn = first.before[0] * first.after[0] * (second.before[0] * second.after[0])
         return Pairs(distance, ntk * (turn * slope))
+
+    def _far(self, moment: Array, first: _Scaled, second: _Scaled) -> FarPair:
+        """The expectations by K and r1 r2 - |K| of u and v, of numbers that do not overflow."""
+        product, across = first.std * second.std, jnp.square(first.std - second.std)
+        rest = jnp.clip(0.5 * (moment - across), 0.0, 2 * product)
+        scaled = lambda x: second.before[0] * (first.before[0] * x)  # noqa: E731
+        return self.activation.far(
+            first.point,
+            second.point,
+            scaled(product - rest),
+            rest=scaled(jnp.minimum(rest, 2 * product - rest)),
+        )
+
+
+def _ratio(a: Array, b: Array) -> Array:
+    return jnp.maximum(a, b) / jnp.minimum(a, b)
