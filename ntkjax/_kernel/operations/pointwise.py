@@ -209,7 +209,7 @@ class Dual(RowOperation):
         after = self.activation.variance(jnp.square(factor * std))
         size = beyond * safe_sqrt(after)
 
-        def over_positions(std: Array, ahead: Ahead = Ahead()) -> Array:
+        def over_positions(std: Array, ahead: Ahead) -> Array:
             inside = std[context.step.here.cross.crop]
             return new_scale(inside, ahead, tuple(range(ndim))).reshape(lanes)
 
@@ -223,7 +223,7 @@ class Dual(RowOperation):
             (factor, factor * var),
             (out, out * after),
             new_var,
-            (over_positions(factor * std), over_positions(size)),
+            (over_positions(factor * std, Ahead()), over_positions(size, Ahead())),
         )
         return Image(renewed.reshape(image.scale.shape), new_var, image.data), maps
 
@@ -250,7 +250,9 @@ class Dual(RowOperation):
             return rescaled(dual.distance, first.after, second.after), dual.slope
 
         def chosen(moment: Array) -> tuple[Array, Array]:
-            unlike = [_ratio(*sizes) > _FAR for sizes in zip(first.sizes, second.sizes)]
+            unlike = [
+                _ratio(*sizes) > _FAR for sizes in zip(first.sizes, second.sizes, strict=True)
+            ]
             dual = self._far(moment, first, second)
             assert dual.distance is not None
             across = first.after[0] * second.after[0] * dual.covariance
