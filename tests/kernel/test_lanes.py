@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ntkjax._kernel.algebra.lanes import Lanes, diagonals_to_fill, filled, member_of
-from ntkjax._kernel.algebra.state import FIRST, SECOND
+from ntkjax._kernel.algebra.sides import FIRST, SECOND
 
 FIRSTS, SECONDS, DIAGONALS = 3, 2, 4
 PAIRS = Lanes((FIRSTS, SECONDS), DIAGONALS)

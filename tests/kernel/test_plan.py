@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ntkjax import stax
-from ntkjax._kernel.operations.mixing import GlobalPool, Reperiod, WindowPool
+from ntkjax._kernel.operations.banded import Reperiod, WindowPool
+from ntkjax._kernel.operations.global_pool import GlobalPool
 from ntkjax._kernel.plan.network import network_plan
 from ntkjax._kernel.plan.plan import Request
 from ntkjax.stax import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Relu, serial

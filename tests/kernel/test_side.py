@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ntkjax._kernel.algebra.diagonals import Diagonals, rings
-from ntkjax._kernel.algebra.state import FIRST, SECOND, Row
+from ntkjax._kernel.algebra.sides import FIRST, SECOND, Row
 
 PERIODS = (4, 6)
 GRID = Diagonals((4, 5), PERIODS, ((0, 1, 3), (0, 2, 5)))

@@ -113,6 +113,9 @@ class Output(Collector):
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         return signals[0]
 
+    def accepts(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> tuple[Form, ...]:
+        return given
+
     def form(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> Form:
         return given[0]
 
