@@ -74,7 +74,10 @@ class ArcPair(NamedTuple):
     def of(
         cls, first: Arc, second: Arc, distance: Array, supplement: Array | None = None
     ) -> "ArcPair":
-        """Of two points with D = `distance` and, where it is known, S = `supplement`."""
+        """Of two points with D = `distance` and, where it is known, S = `supplement`.
+
+        Right while the square of a variance fits the dtype.
+        """
         step2, across, along = _sums(first, second)
         given = 0.5 * distance - step2  # U - K
         is_negative = given > along
@@ -82,31 +85,38 @@ class ArcPair(NamedTuple):
         below = jnp.where(is_negative, other, given)
         # Below zero by a rounding error, which leaves the derivatives as they are.
         below = jnp.where(below < 0, below - jax.lax.stop_gradient(below), below)
-        return cls._of(step2, across, along, below, is_negative)
+        root = jnp.sqrt(jnp.square(across) + below * (2 * along - below))
+        return cls._of(step2, across, along, below, is_negative, root)
 
     @classmethod
-    def of_rest(cls, first: Arc, second: Arc, covariance: Array, rest: Array) -> "ArcPair":
-        """Of two points with K = `covariance` and r1 r2 - |K| = `rest`."""
+    def of_rest(
+        cls, first: Arc, second: Arc, covariance: Array, rest: Array, arcsine: "Arcsine"
+    ) -> "ArcPair":
+        """Of two points with K = `covariance`, r1 r2 - |K| = `rest` and what is made of them."""
         step2, across, along = _sums(first, second)
         step, sizes = first.offset - second.offset, along + jnp.abs(covariance) + rest
         share = _share(step, sizes)
         # step^2 / sizes, of which no square is too small, and whose slopes need none of the share.
         apart = share * (2 * step - share * sizes)
-        return cls._of(step2, across, along, rest + apart, covariance < 0)
+        root = arcsine.sine / arcsine.inverse
+        return cls._of(step2, across, along, rest + apart, covariance < 0, root)
 
     @classmethod
     def _of(
-        cls, step2: Array, across: Array, along: Array, below: Array, is_negative: Array
+        cls,
+        step2: Array,
+        across: Array,
+        along: Array,
+        below: Array,
+        is_negative: Array,
+        root: Array,
     ) -> "ArcPair":
         """Of U - |K| = `below`.
 
         On CPU, XLA makes cheap operations anew in each consumer, but keeps what a division returns.
         Hence all is made of z, whose sign tells that of the covariance.
         """
-        per_across = 1 / across  # the square of below may be infinite
-        root = across * jnp.sqrt(1 + below * per_across * ((2 * along - below) * per_across))
         kept = jnp.where(is_negative, -below, below) / (across + root)
-
         is_negative = jnp.signbit(kept)
         tangent = jnp.where(is_negative, -kept, kept)
         square = jnp.square(tangent)

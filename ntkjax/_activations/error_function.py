@@ -97,11 +97,11 @@ class ErrorFunction:
         """
         scale = 4 / np.pi * self.amplitude**2
         covariance, distance = self._square * covariance, None
-        if rest is not None:
-            rest = self._square * rest
-            pair = ArcPair.of_rest(first.arc, second.arc, covariance, rest)
-            distance = scale * _lack(first, second, pair)
+        rest = None if rest is None else self._square * rest
         arc = Arcsine.of(first.arc, second.arc, covariance, rest)
+        if rest is not None:
+            pair = ArcPair.of_rest(first.arc, second.arc, covariance, rest, arc)
+            distance = scale * _lack(first, second, pair)
         slope = scale * self.slope**2 * (arc.inverse / arc.sine)
         return FarPair(0.5 * scale * arc.gamma + self.offset**2, slope, distance)
 

@@ -108,7 +108,7 @@ class GaussianErrorLinear:
         turn = arc.cosine / arc.sine * (jnp.square(upright) + first.inverse + second.inverse)
         distance = None
         if rest is not None:
-            near = ArcPair.of_rest(first.arc, second.arc, covariance, rest)
+            near = ArcPair.of_rest(first.arc, second.arc, covariance, rest, arc)
             distance = _distance(first, second, near)
         covariance = 0.25 * covariance + even / (2 * np.pi)
         return FarPair(covariance, 0.25 + (arc.gamma + turn) / (2 * np.pi), distance)
