@@ -5,7 +5,7 @@ value is a node of the graph, or a tuple of values (the branches between FanOut 
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ntkjax._kernel.algebra.operation import LayerError, Operation, operation, static
@@ -79,6 +79,14 @@ class Graph:
             signal = operation.infer(signals, source)
         self.nodes.append(Node(operation, inputs, signal, place))
         return len(self.nodes) - 1
+
+    def ancestors(self, outputs: Iterable[int]) -> set[int]:
+        """The nodes that some nodes are made of, themselves included."""
+        found = set(outputs)
+        for index in reversed(range(len(self.nodes))):
+            if index in found:
+                found |= set(self.nodes[index].inputs)
+        return found
 
 
 class at_place:

@@ -11,6 +11,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+#: The name among the data of an input's images of g itself, channels in front; it is there for the
+#: operations right above the input alone.
+VALUES = "values"
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +35,11 @@ class Image:
     def with_variance(self, variance: Array | None) -> "Image":
         """The same images of other variances."""
         return dataclasses.replace(self, variance=variance)
+
+    def without_values(self) -> "Image":
+        """The same images, as operations further above the input see them."""
+        data = {name: array for name, array in self.data.items() if name != VALUES}
+        return dataclasses.replace(self, data=data)
 
     def required_variance(self) -> Array:
         """The variance, where distances are held."""

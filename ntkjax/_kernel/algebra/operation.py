@@ -31,6 +31,7 @@ from jax import Array
 from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift
 from ntkjax._kernel.algebra.form import Form
 from ntkjax._kernel.algebra.image import Ahead, Image
+from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.algebra.sides import NO_HALO, Halo, Row, Side
 from ntkjax._kernel.algebra.signal import Signal
@@ -355,3 +356,21 @@ class Collector(Operation):
     def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
         """A stored diagonal, as it is given on."""
         return pairs[0]
+
+
+class BatchOperation(Operation):
+    """An operation along the batch axis, which mixes examples and so needs whole batches.
+
+    What is below it is computed whole, and what it makes is an input of what is above it.
+    """
+
+    along_batch = True
+
+    def of_batches(self, kernel: Kernel) -> Kernel:
+        """The kernel after the operation.
+
+        `kernel` holds all pairs of positions; unlike elsewhere, `cov1` and `cov2` hold the kernels
+        of each batch with itself for all pairs of examples, (n1, n1, ...) and (n2, n2, ...), and
+        `diagonal_batch` is False. The result is a kernel as users know it, with `cov1` (n1', ...).
+        """
+        raise NotImplementedError

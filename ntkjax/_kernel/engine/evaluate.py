@@ -185,7 +185,7 @@ def _pairing(
     def of_images(given: Any) -> ImageMaps:
         batches, owns = given
         together, own = _together(plan, batches), owns[0].joined(owns[1])
-        return image_maps(plan, together, sum(counts), own)
+        return dataclasses.replace(image_maps(plan, together, sum(counts), own), images={})
 
     # Stored, or XLA would make them for each side apart.
     maps = materialized(of_images, (batches, owns))

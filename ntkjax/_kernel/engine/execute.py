@@ -22,7 +22,9 @@ from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ntkjax._kernel.algebra.graph import Part, Value, map_value
-from ntkjax._kernel.engine.evaluate import evaluate, finished, prepared, tile_made, tiles_for
+from ntkjax._kernel.engine.evaluate import evaluate as evaluated
+from ntkjax._kernel.engine.evaluate import finished, prepared, tile_made, tiles_for
+from ntkjax._kernel.engine.stages import of_shapes, shapes_of, with_stages
 from ntkjax._kernel.engine.tiles import with_tile
 from ntkjax._kernel.plan.network import network_plan
 from ntkjax._kernel.plan.plan import Request
@@ -37,12 +39,16 @@ def carried_out(
 
     Where the caller has begun a program of their own, as part of that, on one device.
     """
+
+    def evaluate(items: list[Any], request: Request) -> Any:
+        return carried_out(part, items, structure, request, resources)
+
+    items, request = with_stages(part, items, structure, request, evaluate)
     # Within a program, also what does not depend on its arguments is a part of it.
     arrays = *jax.tree.leaves((part, items)), jnp.zeros(())
     if any(isinstance(a, Tracer) for a in arrays):
         return _compiled(_one_program)(part, items, structure, request, resources.alone())
-    leaves, tree = jax.tree.flatten((part, items))
-    tiling = _tiling(tree, tuple(map(_shape, leaves)), structure, request, resources)
+    tiling = _tiling(*shapes_of((part, items)), structure, request, resources)
     if tiling is None or len(tiling.tiles) == 1:
         program = _compiled(_one_program, tiling is not None and tiling.is_wide)
         return program(part, items, structure, request, resources.alone())
@@ -66,7 +72,7 @@ def _one_program(
 ) -> Any:
     """The kernels of all outputs: one program for each network, shapes and request."""
     plan, places = network_plan(part, items, structure, request)
-    kernels = evaluate(plan, dict(enumerate(items)), resources)
+    kernels = evaluated(plan, plan.of_items(items), resources)
     return map_value(kernels.__getitem__, places)
 
 
@@ -133,25 +139,17 @@ def _threads(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, "ntkjax")
 
 
-def _shape(leaf: Any) -> tuple[tuple[int, ...], Any]:
-    """Shape and type of an array or a number."""
-    return (leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else ((), type(leaf))
-
-
 @functools.lru_cache(maxsize=1024)
 def _tiling(
     tree: Any, shapes: tuple[Any, ...], structure: Value, request: Request, resources: Resources
 ) -> Tiling | None:
     """The tiles of a call whose network and inputs have these shapes; None for no tiles."""
-    found: list[Tiling | None] = []
 
-    def note(part: Part, items: list[Any]) -> None:
+    def choose(part: Part, items: list[Any]) -> Tiling | None:
         plan, _ = network_plan(part, items, structure, request)
-        found.append(tiles_for(plan, dict(enumerate(items)), resources))
+        return tiles_for(plan, plan.of_items(items), resources)
 
-    structs = [jax.ShapeDtypeStruct(*leaf) for leaf in shapes]
-    jax.eval_shape(note, *jax.tree.unflatten(tree, structs))
-    return found[0]
+    return of_shapes(tree, shapes, choose)
 
 
 def _prepared(
@@ -159,7 +157,7 @@ def _prepared(
 ) -> Any:
     """The numbers of the network as arrays, and what belongs to single images."""
     plan, _ = network_plan(part, items, structure, request)
-    return part, *prepared(plan, dict(enumerate(items)), tiling)
+    return part, *prepared(plan, plan.of_items(items), tiling)
 
 
 def _round_made(
@@ -210,5 +208,5 @@ def _finished(
 ) -> Any:
     """The kernels, of all tiles."""
     plan, places = network_plan(part, items, structure, request)
-    kernels = finished(plan, dict(enumerate(items)), tiling, total, owns)
+    kernels = finished(plan, plan.of_items(items), tiling, total, owns)
     return map_value(kernels.__getitem__, places)

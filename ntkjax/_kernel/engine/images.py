@@ -65,7 +65,8 @@ def own_kernels(plan: Plan, inputs: dict[int, Input], count: int) -> Own:
     def collector(index: int, known: ImageMaps) -> None:
         """Make the rows of a collector, and what belongs to images after it."""
         made, pairing = None, Pairing(known, known, (count,))
-        if plan.places[index].own is not None:
+        is_held = plan.places[index].own is not None
+        if is_held or plan.nodes[index].operation.needs_self:
             made = swept(plan, sweep_of(plan, index, count), pairing, rows)[index]
         if index in plan.outputs:
             if made is not None:
@@ -73,7 +74,7 @@ def own_kernels(plan: Plan, inputs: dict[int, Input], count: int) -> Own:
             return
         own.images[index], own.maps[index] = _of_node(plan, index, known, count, None, made)
         known.images[index], known.maps[index] = own.images[index], own.maps[index]
-        if made is not None:
+        if is_held and made is not None:
             rows[index] = stored(plan, index, made, pairing)
 
     def kernel_input(index: int, known: ImageMaps) -> None:
@@ -133,7 +134,8 @@ def _of_node(
     node, step = plan.nodes[index], plan.steps[index]
     ahead = _ahead(plan, index) if step.renews_scale else Ahead()
     images = tuple(known.images[j] for j in node.inputs)
-    return node.operation.of_image(images, Context(step, count, ahead, array, own))
+    image, maps = node.operation.of_image(images, Context(step, count, ahead, array, own))
+    return (image.without_values() if node.inputs else image), maps
 
 
 def _ahead(plan: Plan, index: int) -> Ahead:

@@ -13,7 +13,7 @@ from jax import Array, lax
 from ntkjax._kernel.algebra.boundary import materialized
 from ntkjax._kernel.algebra.diagonals import Diagonals
 from ntkjax._kernel.algebra.form import Form
-from ntkjax._kernel.algebra.image import Image, new_scale, root_mean_square
+from ntkjax._kernel.algebra.image import VALUES, Image, new_scale, root_mean_square
 from ntkjax._kernel.algebra.operation import Context, Operation, Seen, Step, operation
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.algebra.signal import Signal
@@ -43,7 +43,7 @@ class ArrayInput(Operation):
         scale = new_scale(std, context.ahead, ())
         values = x / scale
         var = jnp.mean(jnp.square(values), axis=0) if here.form.is_distance else None
-        return Image(scale, var), values
+        return Image(scale, var, {VALUES: values}), values
 
     def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
         if not step.here.form.is_distance:

@@ -1,8 +1,9 @@
 """The graph and the plan of a network on the inputs of a call."""
 
+import dataclasses
 from typing import Any
 
-from ntkjax._kernel.algebra.graph import Graph, Part, Value, build, map_value
+from ntkjax._kernel.algebra.graph import Graph, Node, Part, Value, build, map_value
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import LayerError
 from ntkjax._kernel.algebra.signal import Signal
@@ -26,7 +27,7 @@ def _signal(item: Any, index: int) -> Signal:
     return Signal(first.shape, first.shape if second is None else second.shape, 0, first.ndim - 1)
 
 
-def _check_kernel(kernel: Kernel, signal: Signal, index: int) -> None:
+def _check_kernel(kernel: Kernel, signal: Signal, place: str) -> None:
     """A kernel given as an input must hold all pairs of positions."""
     n1, n2 = (shape[signal.batch_axis] for shape in (signal.shape1, signal.shape2))
     positions = tuple(size for size in signal.sizes for _ in range(2))
@@ -34,7 +35,7 @@ def _check_kernel(kernel: Kernel, signal: Signal, index: int) -> None:
         array = getattr(kernel, name)
         if array is not None and array.shape != (*lanes, *positions):
             raise LayerError(
-                f"input {index}: kernel.{name} must have shape {(*lanes, *positions)}, interleaved "
+                f"{place}: kernel.{name} must have shape {(*lanes, *positions)}, interleaved "
                 f"over all pairs of positions, but shape {array.shape} came; compute the kernel "
                 "with get=None and without diagonal_spatial=True."
             )
@@ -59,7 +60,7 @@ def network_graph(part: Part, items: list[Any], structure: Value) -> tuple[Graph
     for index, item in enumerate(items):
         signal = _signal(item, index)
         if isinstance(item, Kernel):
-            _check_kernel(item, signal, index)
+            _check_kernel(item, signal, f"input {index}")
         is_kernel = isinstance(item, Kernel)
         graph.add_input(KernelInput() if is_kernel else ArrayInput(), signal, is_named=is_kernel)
     output = build(part, graph, structure, "network")
@@ -71,13 +72,63 @@ def network_graph(part: Part, items: list[Any], structure: Value) -> tuple[Graph
 def network_plan(
     part: Part, items: list[Any], structure: Value, request: Request
 ) -> tuple[Plan, Value]:
-    """The plan of a network on some inputs, and where in its outputs each node of it is."""
-    graph, value = network_graph(part, items, structure)
-    nodes: list[int] = []
+    """The plan of a network on some inputs, and where in its outputs each node of it is.
+
+    The last of `items` are the kernels of the nodes that `request` says are replaced.
+    """
+    given = items[: len(items) - len(request.replaced)]
+    graph, value = network_graph(part, given, structure)
+    value = value if request.end is None else request.end
+    outputs: list[int] = []
 
     def note(node: int) -> int:
-        nodes.append(node)
-        return len(nodes) - 1
+        outputs.append(node)
+        return len(outputs) - 1
 
     places = map_value(note, value)
-    return make_plan(graph, nodes, request, is_symmetric(items[0])), places
+    for node, kernel in zip(request.replaced, items[len(given) :], strict=True):
+        graph.nodes[node] = _replaced(graph.nodes[node], kernel)
+    inputs = {node: k for k, node in enumerate((*range(len(given)), *request.replaced))}
+    graph, index = _pruned(graph, outputs)
+    inputs = {index[node]: k for node, k in inputs.items() if node in index}
+    outputs = [index[node] for node in outputs]
+    _check_counts(graph, inputs)
+    return make_plan(graph, inputs, outputs, request, is_symmetric(items[0])), places
+
+
+def _replaced(node: Node, kernel: Kernel) -> Node:
+    """An input in place of an operation along the batch axis, whose kernel is known."""
+    _check_kernel(kernel, node.signal, node.place)
+    return dataclasses.replace(node, operation=KernelInput(), inputs=())
+
+
+def _pruned(graph: Graph, outputs: list[int]) -> tuple[Graph, dict[int, int]]:
+    """The graph without what the outputs do not need, and where its nodes stand now."""
+    kept = sorted(graph.ancestors(outputs))
+    index = {old: new for new, old in enumerate(kept)}
+    nodes = (graph.nodes[i] for i in kept)
+    moved = [
+        dataclasses.replace(node, inputs=tuple(index[j] for j in node.inputs)) for node in nodes
+    ]
+    return Graph(moved), index
+
+
+def _check_counts(graph: Graph, inputs: dict[int, int]) -> None:
+    """All inputs must have the same numbers of examples."""
+    signals = [graph.nodes[i].signal for i in inputs]
+    counts = [(s.shape1[s.batch_axis], s.shape2[s.batch_axis]) for s in signals]
+    if len(set(counts)) > 1:
+        places = ", ".join(
+            f"{graph.nodes[i].place}: {n1} and {n2}"
+            for i, (n1, n2) in zip(inputs, counts, strict=True)
+        )
+        raise LayerError(
+            f"the inputs hold different numbers of examples ({places}); pass the same number of "
+            "examples in every input."
+        )
+
+
+def batch_nodes(graph: Graph, end: int | None) -> list[int]:
+    """The operations along the batch axis (that node `end` is made of), in order."""
+    some = range(len(graph.nodes)) if end is None else sorted(graph.ancestors([end]))
+    return [i for i in some if graph.nodes[i].operation.along_batch]

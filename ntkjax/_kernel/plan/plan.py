@@ -20,6 +20,7 @@ of images with themselves; here it does not, and column three is empty but for w
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 from ntkjax._kernel.algebra.diagonals import Diagonals
 from ntkjax._kernel.algebra.graph import Graph, Node
@@ -40,12 +41,16 @@ class Request:
       cov: whether the covariances of images with themselves are wanted.
       diagonal_spatial: whether equal positions suffice.
       distance: whether the distances are wanted beside the covariances.
+      end: of a network that is cut into stages, the node that is the only output; None for all.
+      replaced: the nodes whose kernels come as further inputs, from the stages before.
     """
 
     ntk: bool
     cov: bool
     diagonal_spatial: bool
     distance: bool = False
+    end: int | None = None
+    replaced: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Plan:
       nodes: the operations, in the order of computation.
       places: what each of them makes.
       steps: what each of them is told.
+      inputs: the input nodes, and which of the inputs of the call each is.
       outputs: the nodes that collect what was asked for.
       request: what was asked for.
       symmetric: whether both batches are the same.
@@ -64,9 +70,14 @@ class Plan:
     nodes: tuple[Node, ...]
     places: tuple[Place, ...]
     steps: tuple[Step, ...]
+    inputs: tuple[tuple[int, int], ...]
     outputs: tuple[int, ...]
     request: Request
     symmetric: bool
+
+    def of_items(self, items: Sequence[Any]) -> dict[int, Any]:
+        """The inputs of the call, by node."""
+        return {node: items[k] for node, k in self.inputs}
 
     @functools.cached_property
     def consumers(self) -> list[list[int]]:
@@ -152,14 +163,18 @@ class Plan:
         return place.own
 
 
-def make_plan(graph: Graph, outputs: list[int], request: Request, symmetric: bool) -> Plan:
-    """Decide, from the outputs backwards, what every node holds."""
+def make_plan(
+    graph: Graph, inputs: dict[int, int], outputs: list[int], request: Request, symmetric: bool
+) -> Plan:
+    """Decide, from the outputs backwards, what every node holds.
+
+    `inputs` tells which of the inputs of the call each input node is.
+    """
     graph, ends = _with_outputs(graph, outputs, request)
     graph, periods, index = assign_periods(graph)
-    ends = [index[i] for i in ends]
     forms = assign_forms(graph, request.ntk)
     nodes = tuple(forms.graph.nodes)
-    ends = [forms.index[i] for i in ends]
+    ends, starts = ([forms.index[index[i]] for i in some] for some in (ends, inputs))
     geometry = [
         Diagonals(nodes[i].signal.sizes, periods[j], ((),) * len(periods[j]))
         for i, j in enumerate(forms.origin)
@@ -172,7 +187,8 @@ def make_plan(graph: Graph, outputs: list[int], request: Request, symmetric: boo
         Step(_inputs(node, places, forms.taken[i]), places[i], renews[i])
         for i, node in enumerate(nodes)
     )
-    return Plan(nodes, places, steps, tuple(ends), request, symmetric)
+    items = tuple(zip(starts, inputs.values(), strict=True))
+    return Plan(nodes, places, steps, items, tuple(ends), request, symmetric)
 
 
 def _with_outputs(graph: Graph, outputs: list[int], request: Request) -> tuple[Graph, list[int]]:

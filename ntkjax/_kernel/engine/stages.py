@@ -1,0 +1,97 @@
+"""Networks with operations along the batch axis, carried out in stages.
+
+Such an operation needs the kernels of whole batches. What is below it is a network of its own. Its
+kernel is computed for both batches, and of each batch with itself; what the operation makes of them
+is an input of what is above it.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from ntkjax._kernel.algebra.graph import Part, Value
+from ntkjax._kernel.algebra.kernel import Kernel
+from ntkjax._kernel.algebra.operation import BatchOperation, LayerError
+from ntkjax._kernel.plan.network import batch_nodes, network_graph
+from ntkjax._kernel.plan.plan import Request
+
+#: From the inputs of a call and what is asked of it to the kernels of its outputs.
+Evaluate = Callable[[list[Any], Request], Any]
+
+
+def shapes_of(tree: Any) -> tuple[Any, tuple[Any, ...]]:
+    """The structure of networks and inputs, and shape and type of each array and number."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple(map(_shape, leaves))
+
+
+def of_shapes(structure: Any, shapes: tuple[Any, ...], fn: Callable[..., Any]) -> Any:
+    """What `fn` decides of networks and inputs of these shapes, without computing."""
+    found: list[Any] = []
+    structs = [jax.ShapeDtypeStruct(*leaf) for leaf in shapes]
+    jax.eval_shape(lambda tree: found.append(fn(*tree)), jax.tree.unflatten(structure, structs))
+    return found[0]
+
+
+def _shape(leaf: Any) -> tuple[tuple[int, ...], Any]:
+    return (leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else ((), type(leaf))
+
+
+@functools.lru_cache(maxsize=1024)
+def _batch_nodes(
+    tree: Any, shapes: tuple[Any, ...], structure: Value, end: int | None
+) -> list[tuple[int, int]]:
+    """The operations along the batch axis, and their inputs."""
+
+    def find(part: Part, items: list[Any]) -> list[tuple[int, int]]:
+        graph, _ = network_graph(part, items, structure)
+        return [(i, graph.nodes[i].inputs[0]) for i in batch_nodes(graph, end)]
+
+    return of_shapes(tree, shapes, find)
+
+
+def with_stages(
+    part: Part, items: list[Any], structure: Value, request: Request, evaluate: Evaluate
+) -> tuple[list[Any], Request]:
+    """Inputs and request, with the kernels of the stages below instead of operations on batches."""
+    if request.replaced:
+        return items, request
+    found = _batch_nodes(*shapes_of((part, items)), structure, request.end)
+    if not found:
+        return items, request
+    graph, _ = network_graph(part, items, structure)
+    replaced = request
+    kernels: list[Kernel] = []
+    for node, below in found:
+        operation: Any = graph.nodes[node].operation
+        assert isinstance(operation, BatchOperation)
+        lower = Request(ntk=True, cov=True, diagonal_spatial=False, distance=True, end=below)
+        kernels.append(operation.of_batches(_whole_batches(items, lower, evaluate)))
+        replaced = _replaced(replaced, node)
+    return [*items, *kernels], replaced
+
+
+def _replaced(request: Request, node: int) -> Request:
+    return dataclasses.replace(request, replaced=(*request.replaced, node))
+
+
+def _whole_batches(items: list[Any], request: Request, evaluate: Evaluate) -> Kernel:
+    """A kernel with those of each batch with itself, of all pairs of examples."""
+    if any(isinstance(item, Kernel) for item in items):
+        raise LayerError(
+            "an operation along the batch axis needs the kernels of whole batches with themselves, "
+            "which a Kernel does not hold; pass the inputs as arrays."
+        )
+
+    def alone(side: int) -> Any:
+        return evaluate([(item[side], None) for item in items], request).nngp
+
+    kernel = evaluate(items, request)
+    if kernel.cov2 is None:
+        return kernel.replace(cov1=kernel.nngp, distance=kernel.distance, diagonal_batch=False)
+    return kernel.replace(
+        cov1=alone(0), cov2=alone(1), distance=kernel.distance, diagonal_batch=False
+    )
