@@ -152,7 +152,7 @@ def test_an_interrupt_leaves_nothing_behind(three_cores, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(execute, "_with_tile", interrupted)
+        patch.setattr(execute, "_with_round", interrupted)
         with pytest.raises(KeyboardInterrupt):
             kernel_fn(x, None, "ntk")
     assert len(begun) == 1

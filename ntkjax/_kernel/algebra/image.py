@@ -98,3 +98,8 @@ def combined_scale(scales: list[Array], ahead: Ahead) -> Array:
     parts = jnp.stack([*scales, jnp.broadcast_to(bias, scales[0].shape)])
     most = jnp.finfo(parts.dtype).max
     return jnp.minimum(root_mean_square(parts, (0,)) * len(parts) ** 0.5, most)
+
+
+def on_positions(scale: Array, ndim: int) -> Array:
+    """A number of each image, `[*lanes]`, as a map of `ndim` axes: alike at all positions."""
+    return scale.reshape(*(1,) * (ndim - scale.ndim), *scale.shape)

@@ -86,7 +86,8 @@ class Side:
 
 def _ringed_map(image_map: Array, row: Row, starts: Any, lengths: Any, lead: int) -> Array:
     """`rings`, but along axes of one entry that stands for all positions."""
-    alike = [image_map.shape[lead + k] == 1 for k in range(row.grid.ndim)]
+    periods = enumerate(row.grid.periods)
+    alike = [image_map.shape[lead + k] == 1 and period > 1 for k, period in periods]
     starts = tuple(0 if one else start for one, start in zip(alike, starts, strict=True))
     lengths = [1 if one else length for one, length in zip(alike, lengths, strict=True)]
     return rings(image_map, starts, lengths, lead)

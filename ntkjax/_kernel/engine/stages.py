@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax import dtypes
 
 from ntkjax._kernel.algebra.graph import Part, Value
 from ntkjax._kernel.algebra.kernel import Kernel
@@ -31,13 +32,18 @@ def shapes_of(tree: Any) -> tuple[Any, tuple[Any, ...]]:
 def of_shapes(structure: Any, shapes: tuple[Any, ...], fn: Callable[..., Any]) -> Any:
     """What `fn` decides of networks and inputs of these shapes, without computing."""
     found: list[Any] = []
-    structs = [jax.ShapeDtypeStruct(*leaf) for leaf in shapes]
+    structs = [
+        jax.ShapeDtypeStruct(shape, dtype, weak_type=is_weak) for shape, dtype, is_weak in shapes
+    ]
     jax.eval_shape(lambda tree: found.append(fn(*tree)), jax.tree.unflatten(structure, structs))
     return found[0]
 
 
-def _shape(leaf: Any) -> tuple[tuple[int, ...], Any]:
-    return (leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else ((), type(leaf))
+def _shape(leaf: Any) -> tuple[tuple[int, ...], Any, bool]:
+    """Shape, type, and whether the type gives way to that of arrays, as a Python number's does."""
+    if hasattr(leaf, "dtype"):
+        return leaf.shape, leaf.dtype, bool(getattr(leaf, "weak_type", False))
+    return (), dtypes.canonicalize_dtype(type(leaf)), True
 
 
 @functools.lru_cache(maxsize=1024)

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._kernel.algebra.form import Form
-from ntkjax._kernel.algebra.image import Image
+from ntkjax._kernel.algebra.image import Image, on_positions
 from ntkjax._kernel.algebra.operation import (
     Context,
     RowOperation,
@@ -93,7 +93,7 @@ class Affine(RowOperation):
             # Clipped, so that no product of two overflows. A scale is no smaller than the biases
             # that it meets, so biases for which that would matter are zero in this dtype.
             scale = jnp.maximum(image.scale, jnp.finfo(image.scale.dtype).tiny ** 0.5)
-            inverse = (1 / scale).reshape(*(1,) * context.step.below.ndim, *scale.shape)
+            inverse = on_positions(1 / scale, context.step.below.ndim + 1)
         whole = form.has_tangent and not form.is_excess
         var = image.variance if whole and form.is_distance else None
         if image.variance is not None:

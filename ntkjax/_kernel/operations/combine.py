@@ -11,7 +11,7 @@ from typing import Any
 
 from jax import Array
 
-from ntkjax._kernel.algebra.image import Image, combined_scale
+from ntkjax._kernel.algebra.image import Image, combined_scale, on_positions
 from ntkjax._kernel.algebra.operation import (
     Context,
     LayerError,
@@ -56,10 +56,10 @@ class Sum(RowOperation):
             var = _total([image.required_variance() for image in images]) if known else None
             return Image(images[0].scale, var, data), None
         scale = combined_scale([image.scale for image in images], context.ahead)
-        one = (1,) * context.step.below.ndim
+        ndim = context.step.below.ndim + 1
         maps, terms = [], []
         for image in images:
-            factor = (image.scale / scale).reshape(*one, *scale.shape)
+            factor = on_positions(image.scale / scale, ndim)
             product = factor * image.required_variance() if known else None
             maps.append((factor, product))
             terms.append(None if product is None else factor * product)

@@ -11,7 +11,7 @@ from jax import Array
 
 from ntkjax._kernel.algebra.diagonals import Diagonals, put, rows_shape
 from ntkjax._kernel.algebra.form import Form
-from ntkjax._kernel.algebra.image import Image
+from ntkjax._kernel.algebra.image import Image, on_positions
 from ntkjax._kernel.algebra.operation import (
     Collector,
     Context,
@@ -86,8 +86,7 @@ class Reveal(RowOperation):
 
     def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, Any]:
         (image,) = images
-        one = context.step.below.ndim * (1,)
-        scale = image.scale.reshape(*one, *image.scale.shape)
+        scale = on_positions(image.scale, context.step.below.ndim + 1)
         ones = Image(jnp.ones_like(image.scale), None, image.data)
         return ones, (scale, image.variance)
 

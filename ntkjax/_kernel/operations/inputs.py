@@ -13,7 +13,7 @@ from jax import Array, lax
 from ntkjax._kernel.algebra.boundary import materialized
 from ntkjax._kernel.algebra.diagonals import Diagonals
 from ntkjax._kernel.algebra.form import Form
-from ntkjax._kernel.algebra.image import VALUES, Image, new_scale, root_mean_square
+from ntkjax._kernel.algebra.image import VALUES, Image, new_scale, on_positions, root_mean_square
 from ntkjax._kernel.algebra.operation import Context, Operation, Seen, Step, operation
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.algebra.signal import Signal
@@ -41,7 +41,7 @@ class ArrayInput(Operation):
         # Of the positions that exist: dead places are zero, and count for nothing.
         std = root_mean_square(x[(slice(None), *here.cross.crop)], axes)
         scale = new_scale(std, context.ahead, ())
-        values = x / scale
+        values = x / on_positions(scale, x.ndim)
         var = jnp.mean(jnp.square(values), axis=0) if here.form.is_distance else None
         return Image(scale, var, {VALUES: values}), values
 

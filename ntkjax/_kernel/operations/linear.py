@@ -7,7 +7,7 @@ import numpy as np
 from jax import Array
 
 from ntkjax._kernel.algebra.diagonals import Diagonals
-from ntkjax._kernel.algebra.image import Image
+from ntkjax._kernel.algebra.image import Image, on_positions
 from ntkjax._kernel.algebra.operation import Collector, Context, Seen, Step
 from ntkjax._kernel.algebra.pairs import Mixture, Pairs, mixed_distance
 from ntkjax._kernel.algebra.sides import Row
@@ -55,5 +55,6 @@ class LinearCollector(Collector):
             return given
         distance = mixed_distance(given.moment, seen.first, seen.second)
         if seen.same is not None:
-            distance = jnp.where(seen.same & seen.masks, 0.0, distance)
+            itself = seen.same & on_positions(seen.masks, seen.same.ndim)
+            distance = jnp.where(on_positions(itself, distance.ndim), 0.0, distance)
         return Pairs(distance, given.ntk)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ntkjax._kernel.algebra.form import Form
-from ntkjax._kernel.algebra.image import Image, new_scale
+from ntkjax._kernel.algebra.image import Image, new_scale, on_positions
 from ntkjax._kernel.algebra.operation import (
     Context,
     LayerError,
@@ -62,11 +62,11 @@ class Normalize(RowOperation):
         """The normalised images; n over their new scale, and r."""
         (image,), step = images, context.step
         var = image.required_variance()
-        inverse = self._inverse(var, image.scale, step)
+        inverse = self._inverse(var, on_positions(image.scale, var.ndim), step)
         std = safe_sqrt(var)
         size = (lax.stop_gradient(inverse * std))[step.here.cross.crop]
         scale = new_scale(size, context.ahead, tuple(range(step.below.ndim)))
-        factor = inverse / scale.reshape(*(1,) * step.below.ndim, *scale.shape)
+        factor = inverse / on_positions(scale, var.ndim)
         return Image(scale, jnp.square(factor) * var, image.data), (factor, std)
 
     def _inverse(self, var: Array, scale: Array, step: Step) -> Array:
@@ -75,7 +75,9 @@ class Normalize(RowOperation):
         for axis in self.over:
             crop[axis] = slice(step.below.sizes[axis])
         mean = jnp.mean(var[tuple(crop)], axis=self.over, keepdims=True)
-        total = mean + self.eps / scale / scale
+        # Not eps / s^2, which XLA makes of eps / s / s: s^2 may vanish. At eps = 0, the derivative
+        # with respect to eps counts as zero.
+        total = mean + jnp.square(safe_sqrt(jnp.asarray(self.eps, var.dtype)) / scale)
         positive = total > 0
         root = jnp.sqrt(jnp.where(positive, total, 1.0))
         return jnp.broadcast_to(jnp.where(positive, 1 / root, 0.0), var.shape)

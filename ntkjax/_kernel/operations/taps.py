@@ -178,7 +178,7 @@ def _over_taps(
     for tap, mask in masks.items():
         entries = then(window.slide(array, axis, tap, size, period))
         if mask is not None:
-            entries = entries * _along(mask, entries.ndim, axis, len(axes))
+            entries = entries * _along(mask, entries.ndim, axis, len(axes)).astype(entries.dtype)
         total = entries if total is None else total + entries
     return total
 
@@ -246,7 +246,9 @@ def _seen_together(inside: np.ndarray, shift: int | Array) -> Any:
         of_side = []
         for kinds in _KINDS:
             of_first, of_second, of_both = kinds.T[:, :, None, None]
-            of_side.append(of_first * first + (of_second + of_both * first) * second)
+            of_side.append(
+                of_first * first[None] + (of_second + of_both * first[None]) * second[None]
+            )
         return tuple(of_side)
 
     if isinstance(shift, int):
