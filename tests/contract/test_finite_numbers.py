@@ -1,7 +1,7 @@
 """Gradients by standard deviations are finite too, at equal, opposite, zero and near-equal inputs.
 
-The contract says the same of gradients by inputs, for every case. Here networks are built inside the
-differentiated function, with standard deviations passed traced.
+The contract says the same of gradients by inputs, for every case. Here networks are built inside
+the differentiated function, with standard deviations passed traced.
 """
 
 import jax
