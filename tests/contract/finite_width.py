@@ -41,8 +41,6 @@ LANES, AT_ONCE, MOST = 16, 64, 2**20
 
 #: The outputs of a network, a function of its parameters.
 Outputs = Callable[[Any], list[jax.Array]]
-
-
 #: In float32 a network is drawn twice as fast. The older name is that of older versions of JAX.
 enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
 
@@ -94,7 +92,7 @@ def mean_deviation(case: Case, field: str, target: float = TARGET) -> Mean:
 
 def mean_at(case: Case, width: int, field: str, target: float) -> Mean:
     """The same at one width; as many networks as it takes."""
-    x = batch(case.shape, IMAGES, 0)
+    x = jax.tree.map(np.float32, batch(case.shape, IMAGES, 0))
     wanted = np.concatenate([np.ravel(getattr(k, field)) for k in kernels_at(case, width)])
     norm = np.linalg.norm(wanted)
     draw = sampler(case, width, field, x)
