@@ -9,8 +9,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ntkjax.stax import (
     ABRelu,
     Abs,
@@ -155,19 +153,9 @@ CASES = [
         nonlinear(rectifier(-0.5, 2.0)), (4, 2),
     ),
     Case(
-        "Relu, by an integral", (),
-        lambda n: [conv(n), Relu()],
-        nonlinear(by_quadrature(lambda x: np.maximum(x, 0), lambda x: 1.0 * (x > 0))), (4, 2),
-    ),
-    Case(
         "Erf", ("Erf",),
         lambda n: [conv(n), Erf(1.1, 0.8, 0.3)],
         nonlinear(by_quadrature(scaled_erf(1.1, 0.8, 0.3), scaled_erf_slope(1.1, 0.8))), (4, 2),
-    ),
-    Case(
-        "Erf, in closed form", (),
-        lambda n: [Dense(n, 1.3, 0.2), Erf()],
-        twins.serial(twins.dense(W_std=1.3, b_std=0.2), ERF), (3,),
     ),
     Case(
         "Gelu", ("Gelu",),
