@@ -30,7 +30,7 @@ def inputs(n, dtype=np.float64, seed=1):
 
 
 def network(params, x, gain=1.0):
-    hidden = jnp.tanh(x @ params["in"] + params["bias"])
+    hidden = jnp.tanh(x @ params["in"] + params["bias"][None])
     return gain * (hidden @ params["out"]).reshape(len(x), *SHAPE)
 
 
@@ -189,7 +189,7 @@ def test_two_batches_draw_apart_and_one_batch_once():
         return params + jax.random.normal(rng, (len(x), 1))
 
     nngp_fn = empirical_nngp_fn(noisy)
-    x, key, params = np.ones((4, 1)), jax.random.key(0), np.zeros(1)
+    x, key, params = np.ones((4, 1)), jax.random.key(0), np.zeros((1, 1))
     alone = np.asarray(nngp_fn(x, None, params, rng=key))
     assert_close(alone, alone.T)
     assert_close(np.diag(alone), np.asarray(noisy(params, x, key))[:, 0] ** 2)
@@ -221,7 +221,7 @@ def test_integer_parameters_are_constants():
 def test_batch_statistics_couple_examples():
     def centred(params, x):
         y = x @ params
-        return y - y.mean(axis=0)
+        return y - y.mean(axis=0, keepdims=True)
 
     x = inputs(5)
     centre = np.eye(5) - 1 / 5

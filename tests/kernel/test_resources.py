@@ -29,7 +29,7 @@ def test_settings_are_checked_and_restored():
             ntkjax.config.memory_budget = bad
     with pytest.raises(ValueError, match="devices"):
         ntkjax.config.devices = []
-    with pytest.raises(AttributeError, match="memory_budget and devices"), ntkjax.config.set(x=1):
+    with pytest.raises(AttributeError, match="there are memory_budget, devices, dtype"), ntkjax.config.set(x=1):
         pass
 
 

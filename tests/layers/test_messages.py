@@ -29,7 +29,7 @@ def by_if(kernel):
 
 
 def by_index(kernel):
-    return kernel.replace(nngp=kernel.nngp * range(9)[kernel.nngp.shape[0] * kernel.x1_is_x2])
+    return kernel.replace(nngp=kernel.nngp * range(9)[kernel.x1_is_x2.astype(int)])
 
 
 def exported():
