@@ -9,6 +9,9 @@ import ntkjax
 
 # Before any array is made.
 jax.config.update("jax_enable_x64", True)
+# Nothing depends on implicit promotion, of ranks or of dtypes.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Tests of float32 ask for it with the dtype of their inputs.
 ntkjax.config.dtype = "inputs"
 # A kernel compiled by an older version of the code must not answer for the present one.

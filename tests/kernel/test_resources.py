@@ -29,7 +29,8 @@ def test_settings_are_checked_and_restored():
             ntkjax.config.memory_budget = bad
     with pytest.raises(ValueError, match="devices"):
         ntkjax.config.devices = []
-    with pytest.raises(AttributeError, match="there are memory_budget, devices, dtype"), ntkjax.config.set(x=1):
+    settings = "there are memory_budget, devices, dtype"
+    with pytest.raises(AttributeError, match=settings), ntkjax.config.set(x=1):
         pass
 
 
