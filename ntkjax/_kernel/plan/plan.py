@@ -5,16 +5,19 @@ them to know the variance of its output), and in which form (see `forms.py`).
 
 A worked example. Four positions, [Conv with three taps, Relu, GlobalAvgPool], NTK, two batches:
 
-    node  operation     diagonals of the cross kernel   of images with themselves   form
-    0     input         0 1 2 3                         0 1 2 3                     distance
-    1     tap sum       0 1 2 3                         0 1 2 3                     distance
-    2     affine map    0 1 2 3                         0 1 2 3                     distance, excess
-    3     Relu          0 1 2 3                         0 1 2 3                     distance
-    4     conversion    0 1 2 3                                                     covariance
-    5     global pool   one, of no axes                                             covariance
+    node  operation     diagonals   form
+    0     input         0 1 2 3     distance
+    1     tap sum       0 1 2 3     distance
+    2     affine map    0 1 2 3     distance, excess
+    3     Relu          0 1 2 3     distance
+    4     conversion    0 1 2 3     covariance
+    5     global pool   one         covariance, of no axes from here on
+    6     Reveal        one         covariance, in the units of f
+    7     Output        one         covariance
 
-With a nonlinearity after the pool, the pool would be held as a distance, and would need the kernels
-of images with themselves; here it does not, and column three is empty but for what `get` asks for.
+Of images with themselves, only variances are needed here. With a nonlinearity after the pool, the
+pool would be held as a distance; to know the variance of its output, it would need the kernels of
+images with themselves on all four diagonals, and so would the nodes below it.
 """
 
 import dataclasses
