@@ -64,7 +64,7 @@ def own_kernels(plan: Plan, inputs: dict[int, Input], count: int) -> Own:
 
     def collector(index: int, known: ImageMaps) -> None:
         """Make the rows of a collector, and what belongs to images after it."""
-        made, pairing = None, Pairing(known, known, (count,))
+        made, pairing = None, Pairing(known, known, (count,), same=jnp.ones(count, bool))
         is_held = plan.places[index].own is not None
         if is_held or plan.nodes[index].operation.needs_self:
             made = swept(plan, sweep_of(plan, index, count), pairing, rows)[index]

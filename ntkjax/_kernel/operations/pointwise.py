@@ -17,6 +17,7 @@ are replaced by smaller ones: f(u) = (1 / a)^k f(a u).
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -38,7 +39,7 @@ from ntkjax._kernel.algebra.roots import safe_sqrt
 from ntkjax._kernel.algebra.signal import Signal
 
 #: Points whose sizes after f differ by a larger factor lose digits as distances.
-_FAR = 2.0
+_FAR = 8.0
 
 
 class Activation(Protocol):
@@ -137,6 +138,7 @@ class _Scaled(NamedTuple):
     before: tuple[Array, Array]  # a, from g to u, and a v
     after: tuple[Array, Array]  # the factor a' from f(u) to its new scale, and a' E f(u)^2
     new_var: Array  # of the output, in its new scale
+    turn: Array  # a a', for the tangent kernel
     sizes: tuple[Array, Array]  # of the inputs and outputs of an image, `[1 ..., *lanes]`
 
 
@@ -171,13 +173,14 @@ class Dual(RowOperation):
     def renews_scale(self, scales: tuple[int, ...]) -> bool:
         return not self.activation.is_homogeneous
 
-    @property
-    def takes_supplement(self) -> bool:
-        return self.activation.is_homogeneous
+    takes_supplement = True
 
     def needs_supplement(self, pairs: tuple[Pairs, ...], seen: Seen) -> Array:
-        apart = self.activation.wants_supplement(seen.first, seen.second, pairs[0].moment)
-        return jnp.any(apart)
+        first, second, distance = seen.first, seen.second, pairs[0].moment
+        if not self.activation.is_homogeneous:
+            distance = rescaled(distance, first.before, second.before)
+            first, second = first.point, second.point
+        return jnp.any(self.activation.wants_supplement(first, second, distance))
 
     @property
     def is_costly(self) -> bool:
@@ -223,6 +226,7 @@ class Dual(RowOperation):
             (factor, factor * var),
             (out, out * after),
             new_var,
+            factor * out,
             (over_positions(factor * std, Ahead()), over_positions(size, Ahead())),
         )
         return Image(renewed.reshape(image.scale.shape), new_var, image.data), maps
@@ -232,7 +236,7 @@ class Dual(RowOperation):
     ) -> Pairs:
         (given,), form = pairs, step.given
         if not self.activation.is_homogeneous:
-            return self._scaled_pair(given, seen.first, seen.second, step)
+            return self._scaled_pair(given, seen.first, seen.second, supplement, step)
         acute = step.signal.is_nonnegative
         dual = _expectations(
             self.activation, seen.first, seen.second, given.moment, supplement, acute
@@ -240,55 +244,85 @@ class Dual(RowOperation):
         ntk = added(given.ntk, dual.covariance) if form.is_excess else given.ntk
         return Pairs(dual.distance, None if ntk is None else ntk * dual.slope)
 
-    def _scaled_pair(self, given: Pairs, first: _Scaled, second: _Scaled, step: Step) -> Pairs:
+    def _scaled_pair(
+        self,
+        given: Pairs,
+        first: _Scaled,
+        second: _Scaled,
+        supplement: Array | None,
+        step: Step,
+    ) -> Pairs:
         """The pairs of an activation that changes the scales of images."""
-        acute = step.signal.is_nonnegative
-
-        def near(moment: Array) -> tuple[Array, Array]:
-            distance = jnp.maximum(rescaled(moment, first.before, second.before), 0.0)
-            dual = _expectations(self.activation, first.point, second.point, distance, None, acute)
-            return rescaled(dual.distance, first.after, second.after), dual.slope
-
-        def chosen(moment: Array) -> tuple[Array, Array]:
-            unlike = [
-                _ratio(*sizes) > _FAR for sizes in zip(first.sizes, second.sizes, strict=True)
-            ]
-            dual = self._far(moment, first, second)
-            assert dual.distance is not None
-            across = first.after[0] * second.after[0] * dual.covariance
-            far = first.new_var + second.new_var - 2 * across
-            alike = rescaled(dual.distance, first.after, second.after)
-            distance, slope = near(moment)
-            distance = jnp.where(unlike[0], alike, distance)
-            is_far = unlike[0] | unlike[1]
-            return jnp.where(unlike[1], far, distance), jnp.where(is_far, dual.slope, slope)
-
+        acute, is_excess = step.signal.is_nonnegative, step.given.is_excess
         # Of any two images of the block, without asking each pair.
         apart = [
             jnp.maximum(jnp.max(a), jnp.max(b)) / jnp.minimum(jnp.min(a), jnp.min(b))
             for a, b in zip(first.sizes, second.sizes, strict=True)
         ]
         is_far = jnp.maximum(*apart) > _FAR
-        distance, slope = lax.cond(is_far, chosen, near, given.moment)
-        distance, ntk = jnp.maximum(distance, 0.0), given.ntk
-        if step.given.is_excess:
-            ntk = added(ntk, covariance(first.var, second.var, given.moment))
-        if ntk is None:
-            return Pairs(distance)
-        turn = first.before[0] * first.after[0] * (second.before[0] * second.after[0])
-        return Pairs(distance, ntk * (turn * slope))
 
-    def _far(self, moment: Array, first: _Scaled, second: _Scaled) -> FarPair:
-        """The expectations by K and r1 r2 - |K| of u and v, of numbers that do not overflow."""
-        product, across = first.std * second.std, jnp.square(first.std - second.std)
-        rest = jnp.clip(0.5 * (moment - across), 0.0, 2 * product)
-        scaled = lambda x: second.before[0] * (first.before[0] * x)  # noqa: E731
-        return self.activation.far(
-            first.point,
-            second.point,
-            scaled(product - rest),
-            rest=scaled(jnp.minimum(rest, 2 * product - rest)),
-        )
+        def branch(fn: Callable[..., Pairs]) -> Callable[[Any], Pairs]:
+            return lambda operands: fn(acute, is_excess, *operands)
+
+        operands = self.activation, given, first, second, supplement
+        return lax.cond(is_far, branch(_far_pair), branch(_near_pair), operands)
+
+
+def _near_pair(
+    acute: bool,
+    is_excess: bool,
+    activation: Any,
+    given: Pairs,
+    first: _Scaled,
+    second: _Scaled,
+    supplement: Array | None,
+) -> Pairs:
+    """The pairs of images of not too different sizes."""
+    distance = jnp.maximum(rescaled(given.moment, first.before, second.before), 0.0)
+    if supplement is not None:
+        supplement = jnp.maximum(rescaled(supplement, first.before, second.before), 0.0)
+    dual = _expectations(activation, first.point, second.point, distance, supplement, acute)
+    distance = rescaled(dual.distance, first.after, second.after)
+    return _in_new_scale(is_excess, distance, dual.slope, given, first, second)
+
+
+def _far_pair(
+    acute: bool,
+    is_excess: bool,
+    activation: Any,
+    given: Pairs,
+    first: _Scaled,
+    second: _Scaled,
+    supplement: Array | None,
+) -> Pairs:
+    """The pairs of images of any sizes, by K and r1 r2 - |K| of u and v."""
+    product, across = first.std * second.std, jnp.square(first.std - second.std)
+    rest = jnp.clip(0.5 * (given.moment - across), 0.0, 2 * product)
+    other = 2 * product - rest  # that of the opposite pair
+    if supplement is not None:
+        other = jnp.where(rest > product, jnp.maximum(0.5 * (supplement - across), 0.0), other)
+    # One factor after the other, of numbers that do not overflow.
+    scaled = lambda x: second.before[0] * (first.before[0] * x)  # noqa: E731
+    dual = activation.far(
+        first.point, second.point, scaled(product - rest), rest=scaled(jnp.minimum(rest, other))
+    )
+    across = first.after[0] * second.after[0] * dual.covariance
+    unlike = jnp.maximum(first.new_var + second.new_var - 2 * across, 0.0)
+    alike = rescaled(dual.distance, first.after, second.after)
+    distance = jnp.where(_ratio(first.sizes[1], second.sizes[1]) > _FAR, unlike, alike)
+    return _in_new_scale(is_excess, distance, dual.slope, given, first, second)
+
+
+def _in_new_scale(
+    is_excess: bool, distance: Array, slope: Array, given: Pairs, first: _Scaled, second: _Scaled
+) -> Pairs:
+    """Pairs of a distance in the new scales, and of the slope in the units of f."""
+    ntk = given.ntk
+    if is_excess:
+        ntk = added(ntk, covariance(first.var, second.var, given.moment))
+    if ntk is not None:
+        ntk = ntk * (first.turn * second.turn * slope)
+    return Pairs(jnp.maximum(distance, 0.0), ntk)
 
 
 def _ratio(a: Array, b: Array) -> Array:
