@@ -1,7 +1,8 @@
 """What ntkjax asks of JAX beyond its documented interface, in one place.
 
 `jax.core.Tracer` is the class of every array whose values a transformation (jit, grad, vmap) has
-not computed yet. Code that must look at values asks here whether there are any.
+not computed yet. Code that must look at values asks here whether there are any. And the type of an
+array within `jax.shard_map` tells over which axes of the mesh it varies, under changing names.
 """
 
 from typing import Any
@@ -18,3 +19,10 @@ def is_traced(value: Any) -> bool:
 def is_concrete(tree: Any) -> bool:
     """Whether all arrays of a pytree have values now, none being traced by jit, grad or vmap."""
     return not any(map(is_traced, jax.tree.leaves(tree)))
+
+
+def varying_axes(array: Any) -> frozenset[Any]:
+    """The axes of a mesh over which an array varies within `jax.shard_map`."""
+    kind = jax.typeof(array)
+    manual = getattr(kind, "manual_axis_type", None)
+    return getattr(kind, "vma", None) or getattr(manual, "varying", None) or frozenset()

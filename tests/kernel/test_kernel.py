@@ -12,7 +12,7 @@ X = np.array([[1.0, 2.0], [0.5, -1.0]])
 
 def test_replacing_a_covariance_drops_the_distance():
     kernel = serial(Dense(1), Relu()).kernel_fn(X)
-    kernel = kernel.replace(distance=kernel.cov1[:, None] + kernel.cov1 - 2 * kernel.nngp)
+    assert kernel.distance is not None
     assert kernel.replace(nngp=2 * kernel.nngp).distance is None
     assert kernel.replace(cov1=2 * kernel.cov1).distance is None
     assert kernel.replace(ntk=2 * kernel.ntk).distance is not None
@@ -45,7 +45,7 @@ def test_a_kernel_passed_on_keeps_the_digits_of_near_equal_points():
 
 def test_is_a_pytree():
     kernel = Conv(1, (2,)).kernel_fn(np.ones((2, 3, 1)))
-    doubled = jax.tree.map(lambda array: 2 * array, kernel)
+    doubled = jax.tree.map(lambda array: array + array, kernel)
     assert doubled.shape1 == kernel.shape1
     np.testing.assert_array_equal(doubled.nngp, 2 * kernel.nngp)
     same = jax.jit(lambda k: k)(kernel)

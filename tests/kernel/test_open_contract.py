@@ -35,6 +35,13 @@ def layer(operation, *, joins=False):
     return make_layer(type(operation).__name__, "", (part,), nothing, nothing)
 
 
+@pytest.fixture(autouse=True)
+def usual_promotion():
+    """These operations are written as a user would, who promotes."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 def images(n, size=4, seed=0):
     return np.random.default_rng(seed).normal(size=(n, size, 2))
 

@@ -18,9 +18,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.algebra.graph import Part, Value, map_value
 from ntkjax._kernel.engine.evaluate import evaluate as evaluated
 from ntkjax._kernel.engine.evaluate import finished, prepared, tile_made, tiles_for
@@ -46,7 +46,7 @@ def carried_out(
     items, request = with_stages(part, items, structure, request, evaluate)
     # Within a program, also what does not depend on its arguments is a part of it.
     arrays = *jax.tree.leaves((part, items)), jnp.zeros(())
-    if any(isinstance(a, Tracer) for a in arrays):
+    if not is_concrete(arrays):
         return _compiled(_one_program)(part, items, structure, request, resources.alone())
     tiling = _tiling(*shapes_of((part, items)), structure, request, resources)
     if tiling is None or len(tiling.tiles) == 1:

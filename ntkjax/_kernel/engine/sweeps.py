@@ -26,6 +26,7 @@ from ntkjax._kernel.algebra.lanes import Lanes
 from ntkjax._kernel.algebra.operation import Collector, Seen
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.algebra.sides import FIRST, SECOND
+from ntkjax._kernel.algebra.varying import zeros_beside
 from ntkjax._kernel.engine.contributions import (
     Contributions,
     ImageMaps,
@@ -114,7 +115,7 @@ def _start(plan: Plan, index: int, pairing: Pairing, stores: Stores) -> Pairs:
     operation, step = _collector(plan, index), plan.steps[index]
     shape = operation.start(step.below, step.here.cross, pairing.counts)
     known = jax.tree.leaves((pairing.first, pairing.second, stores))
-    zeros = jnp.zeros(shape, jnp.result_type(*known))
+    zeros = zeros_beside(shape, jnp.result_type(*known), known)
     form = step.given
     ntk, distance = form.has_tangent or None, form.has_distance or None
     return Pairs(zeros, ntk and zeros, distance and zeros)

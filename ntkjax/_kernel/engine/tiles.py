@@ -22,7 +22,8 @@ def of_tile(tiling: Tiling, parts: Any, tile: Any) -> tuple[Any, Any, Array]:
     """What belongs to the images of one tile, and which pairs are of one image with itself."""
     i, j, _ = tile
     size1, size2 = tiling.size1, tiling.size2
-    rows, columns = i * size1 + np.arange(size1), j * size2 + np.arange(size2)
+    rows = i * size1 + np.arange(size1, dtype=np.int32)
+    columns = j * size2 + np.arange(size2, dtype=np.int32)
     first, second = (
         jax.tree.map(lambda a, k=k: a[k], part) for part, k in zip(parts, (i, j), strict=True)
     )
@@ -42,7 +43,7 @@ def over_tiles(tiling: Tiling, compute: Callable[[Any, Any], Any], parts: Any) -
     if len(tiles) == 1:
         made = jax.tree.map(lambda a: a[None], compute(parts, tiles[0]))
     else:
-        made = lax.map(lambda tile: compute(parts, tile), jnp.array(tiles))
+        made = lax.map(lambda tile: compute(parts, tile), jnp.array(tiles, np.int32))
 
     def join(array: Array) -> Array:
         if tiling.symmetric:

@@ -17,6 +17,7 @@ from ntkjax._kernel.algebra.image import VALUES, Image, new_scale, on_positions,
 from ntkjax._kernel.algebra.operation import Context, Operation, Seen, Step, operation
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.algebra.varying import zeros_beside
 
 #: How many channels are summed in one pass over a block of pairs: enough that the block is read and
 #: written rarely, few enough that the inputs stay in registers.
@@ -97,6 +98,7 @@ def mean_over_channels(term: Callable[[Array, Array], Array], first: Array, seco
         return materialized(lambda of: of[0] + summed(*of[1:]), (total, *part)), None
 
     shape = jax.eval_shape(term, first[0], second[0])
-    start = summed(first[:rest], second[:rest]) if rest else jnp.zeros(shape.shape, shape.dtype)
+    zeros = zeros_beside(shape.shape, shape.dtype, (first, second))
+    start = zeros + summed(first[:rest], second[:rest]) if rest else zeros
     total, _ = lax.scan(body, start, (split(first), split(second)))
     return total / channels

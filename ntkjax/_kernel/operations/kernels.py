@@ -14,7 +14,7 @@ from jax import Array
 
 from ntkjax._kernel.algebra.diagonals import Diagonals, from_matrix, shifted, to_matrix
 from ntkjax._kernel.algebra.form import Form
-from ntkjax._kernel.algebra.image import Image, new_scale
+from ntkjax._kernel.algebra.image import Image, new_scale, on_positions
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import (
     Context,
@@ -65,7 +65,8 @@ class KernelInput(Operation):
     def read_own(self, covariances: Array, side: _Side, step: Step) -> Pairs:
         """The diagonals held of the images with themselves."""
         rows = rows_of_matrix(covariances, "cov1", step.here.cross)
-        rows = rows / side.scale / side.scale
+        scale = on_positions(side.scale, rows.ndim)
+        rows = rows / scale / scale
         if step.here.form.is_distance:
             rows = distances(rows, step.here.cross, side.variance, side.variance)
         return Pairs(rows)
@@ -85,13 +86,13 @@ def image_of(
     var = rows_of_matrix(covariances, "cov1", grid.zero())[0]
     std = safe_sqrt(jnp.maximum(var, 0.0))
     scale = new_scale(std[grid.crop], context.ahead, tuple(range(grid.ndim)))
-    return Image(scale, jnp.square(std / scale) if is_distance else None)
+    return Image(scale, jnp.square(std / on_positions(scale, std.ndim)) if is_distance else None)
 
 
 def rows_of_kernel(kernel: Kernel, seen: Seen, step: Step) -> Pairs:
     """The diagonals held at a place, of a full kernel in the units of f."""
     grid, form = step.here.cross, step.here.form
-    s1, s2 = seen.first.scale[:, None], seen.second.scale[None, :]
+    s1, s2 = _scales(seen.first.scale, seen.second.scale, grid.ndim + 3)
     moment = rows_of_matrix(kernel.nngp, "nngp", grid) / s1 / s2
     if form.is_distance:
         v1, v2 = seen.first.variance[..., :, None], seen.second.variance[..., None, :]
@@ -99,15 +100,21 @@ def rows_of_kernel(kernel: Kernel, seen: Seen, step: Step) -> Pairs:
         if kernel.distance is not None:
             near = rows_of_matrix(kernel.distance, "distance", grid) / s1 / s2
             # In units of f, a v is V / s = s v.
-            near = _from_units(near, grid, (s1, v1), (s2, v2))
+            near = _from_units(near, grid, (s1[0], v1), (s2[0], v2))
             large, small = jnp.maximum(s1, s2), jnp.minimum(s1, s2)
             moment = jnp.where(large > _FAR * small, moment, near)
         if seen.same is not None:
             zero = grid.row_index((0,) * grid.ndim)
-            moment = moment.at[zero].set(jnp.where(seen.same, 0.0, moment[zero]))
+            same = on_positions(seen.same, grid.ndim + 2)
+            moment = moment.at[zero].set(jnp.where(same, 0.0, moment[zero]))
     if not form.has_tangent:
         return Pairs(moment)
     return Pairs(moment, rows_of_matrix(kernel.ntk, "ntk", grid) / s1 / s2)
+
+
+def _scales(first: Array, second: Array, ndim: int) -> tuple[Array, Array]:
+    """Scales of either side as rows of pairs see them."""
+    return on_positions(first[:, None], ndim), on_positions(second[None, :], ndim)
 
 
 def _from_units(rows: Array, grid: Diagonals, first: Any, second: Any) -> Array:
@@ -230,7 +237,7 @@ class Custom(WholeOperation):
 
     def stored(self, rows: Pairs, seen: Seen, step: Step) -> Pairs:
         first, second = seen.first, seen.second
-        s1, s2 = first.scale[:, None], second.scale[None, :]
+        s1, s2 = _scales(first.scale, second.scale, rows.moment.ndim)
         matrices = rows.map(lambda a: to_matrix(s2 * (s1 * a), step.below.all()))
         cov1, cov2 = (jnp.moveaxis(side.own, -1, 0) for side in (first, second))
         kernel = Kernel.of_signal(
