@@ -176,7 +176,8 @@ def test_gradient_agrees_with_finite_differences(name):
     pairs = jnp.array([(1.0, 1.3, 0.4), (0.5, 2.0, 3.9), (3.0, 2.9, 6.0)])
     step = 1e-6
     for i, gradient in enumerate(DERIVATIVES[1](activation, *pairs.T)):
-        up, down = pairs + step * jnp.eye(3)[i], pairs - step * jnp.eye(3)[i]
+        change = step * jnp.eye(3)[i : i + 1]
+        up, down = pairs + change, pairs - change
         difference = (dual(activation, *up.T) - dual(activation, *down.T)) / (2 * step)
         np.testing.assert_allclose(gradient, difference.T, rtol=1e-6, atol=1e-8)
 
@@ -215,7 +216,7 @@ def test_float32_is_as_good_as_float64_on_near_equal_points(name, depth):
     exact = twin.act(kernels_of_inputs(x, x))
     for actual, wanted in [(single.nngp, exact.cov), (single.ntk, exact.ntk)]:
         assert actual.dtype == np.float32
-        assert np.max(np.abs(actual / wanted[..., 0, 0] - 1)) <= 1e-5
+        assert np.max(np.abs(np.asarray(actual) / wanted[..., 0, 0] - 1)) <= 1e-5
     # No more is lost than by storing the entries in float32.
     smallest, wanted = (
         np.linalg.eigvalsh(np.asarray(ntk, float))[0] for ntk in (single.ntk, exact.ntk[..., 0, 0])

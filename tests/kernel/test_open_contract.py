@@ -95,9 +95,7 @@ class Mask(RowOperation):
     def takes_distance(self, is_distance):
         return True
 
-    @property
-    def gives_distance(self):
-        return True
+    gives_distance = True
 
 
 @operation
@@ -287,9 +285,7 @@ class Noise(RowOperation):
     def takes_distance(self, is_distance):
         return True
 
-    @property
-    def gives_distance(self):
-        return True
+    gives_distance = True
 
     def pair(self, pairs, seen, step):
         (given,) = pairs

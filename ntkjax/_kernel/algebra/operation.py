@@ -163,6 +163,8 @@ class Operation:
     carries_supplement = False
     #: Whether its maps are needed when its diagonals are stored, not on each of them.
     is_seen_whole = False
+    #: Whether the output is held as distances whatever comes later.
+    gives_distance = False
     #: Whether it can use E (g + g')^2 of its input beside the distances.
     takes_supplement = False
     #: Axes before the positions of the maps of `of_image`.
@@ -176,11 +178,6 @@ class Operation:
         raise NotImplementedError
 
     # What is held.
-
-    @property
-    def gives_distance(self) -> bool:
-        """Whether the output is held as distances whatever comes later."""
-        return False
 
     def takes_distance(self, is_distance: bool) -> bool:
         """Whether inputs must be held as distances, if the output is or is not."""

@@ -140,7 +140,9 @@ def _each_row(
     members = shifts.shape[1]
     lanes = Lanes(pairing.counts, members)
     only = shifts.shape[:2] == (1, 1)
-    known = tuple(map(int, shifts[0, 0])) if only else tuple(shifts.reshape(-1, sweep.rows.ndim).T)
+    known: Any = (
+        tuple(map(int, shifts[0, 0])) if only else tuple(shifts.reshape(-1, sweep.rows.ndim).T)
+    )
     everywhere = Segment.to(plan, targets, known)
     sides = [
         laid_out(everywhere, maps, lanes, side)

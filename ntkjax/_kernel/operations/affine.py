@@ -16,7 +16,7 @@ s_b^2 i1 i2, and D gains s_b^2 (i1 - i2)^2, which vanishes for images of one sca
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -98,7 +98,7 @@ class Affine(RowOperation):
         var = image.variance if whole and form.is_distance else None
         if image.variance is not None:
             after = self.weight_var * image.variance
-            if inverse is not None:
+            if self.bias_var is not None and inverse is not None:
                 after = after + self.bias_var * jnp.square(inverse)
             image = image.with_variance(after)
         return image, _Maps(inverse, var)
@@ -118,7 +118,7 @@ class Affine(RowOperation):
             )
             ntk = added(ntk, a * cov)
             if self.bias_var is not None:
-                c = 1.0 if self.is_standard else self.bias_var
+                c: Any = 1.0 if self.is_standard else self.bias_var
                 ntk = ntk + c * (first.inverse * second.inverse)
         moment = self.weight_var * given.moment
         if self.bias_var is None:

@@ -67,7 +67,7 @@ class KernelInput(Operation):
         rows = rows_of_matrix(covariances, "cov1", step.here.cross)
         scale = on_positions(side.scale, rows.ndim)
         rows = rows / scale / scale
-        if step.here.form.is_distance:
+        if side.variance is not None:
             rows = distances(rows, step.here.cross, side.variance, side.variance)
         return Pairs(rows)
 
@@ -212,7 +212,7 @@ class Custom(WholeOperation):
         last = lambda a: None if a is None else jnp.moveaxis(a, 0, -1)  # noqa: E731
         made = dataclasses.replace(made, data=image.data)
         side = _Side(made.scale, made.variance)
-        return made, _Custom(image.scale, last(own), side, last(after))
+        return made, _Custom(image.scale, jnp.moveaxis(own, 0, -1), side, last(after))
 
     def _of_images(self, covariances: Array, signal: Signal) -> Array | None:
         """Covariances of images with themselves after the layer: a kernel for each image alone."""

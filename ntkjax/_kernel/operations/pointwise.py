@@ -205,7 +205,8 @@ class Dual(RowOperation):
         # f(u) = (s / a)^k f(a g), with a = s but for points beyond the cap.
         constant = lax.stop_gradient(std)
         positive = constant > 0
-        cap = self.activation.cap(std.dtype)
+        activation: Any = self.activation
+        cap = activation.cap(std.dtype)
         most = jnp.where(positive, cap / jnp.where(positive, constant, 1.0), scale)
         factor = jnp.minimum(scale, most)
         beyond = (scale / factor) ** self.activation.growth

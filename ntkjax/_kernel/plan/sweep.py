@@ -7,6 +7,7 @@ that the layers below both, a trunk with several outputs, are made once.
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from ntkjax._kernel.algebra.diagonals import Diagonals
 from ntkjax._kernel.plan.plan import Plan
@@ -33,7 +34,8 @@ class Sweep:
 
 def sweep_of(plan: Plan, collector: int, images: int) -> Sweep:
     """The sweep of one collector, where the second lanes hold so many images."""
-    operation, here = plan.nodes[collector].operation, plan.places[collector].cross
+    operation: Any = plan.nodes[collector].operation
+    here = plan.places[collector].cross
     rows = plan.given_rows(collector, here)
     return Sweep((collector,), rows, operation.groups(rows, here, images))
 
