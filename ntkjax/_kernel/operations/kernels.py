@@ -240,10 +240,13 @@ class Custom(WholeOperation):
         s1, s2 = _scales(first.scale, second.scale, rows.moment.ndim)
         matrices = rows.map(lambda a: to_matrix(s2 * (s1 * a), step.below.all()))
         cov1, cov2 = (jnp.moveaxis(side.own, -1, 0) for side in (first, second))
+        ntk = matrices.ntk
+        if ntk is None and step.here.form.has_tangent:
+            ntk = jnp.zeros_like(matrices.moment)  # as below the first weights
         kernel = Kernel.of_signal(
             _with_batches(step.signal, *matrices.moment.shape[:2]),
             nngp=matrices.moment,
-            ntk=matrices.ntk if step.given.has_tangent else None,
+            ntk=ntk,
             cov1=cov1,
             cov2=None if seen.is_symmetric else cov2,
             x1_is_x2=jnp.asarray(seen.is_symmetric),
