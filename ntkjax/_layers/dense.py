@@ -55,7 +55,7 @@ def Dense(
       >>> import jax.numpy as jnp
       >>> from ntkjax import stax
       >>> _, _, kernel_fn = stax.Dense(10, W_std=2.0, b_std=1.0)
-      >>> float(kernel_fn(jnp.ones((1, 3)), get="nngp")[0, 0])
+      >>> round(float(kernel_fn(jnp.ones((1, 3)), get="nngp")[0, 0]), 6)
       5.0
     """
     out_dim = check_count("Dense", "out_dim", out_dim)

@@ -112,7 +112,9 @@ def test_cores_share_the_tiles(three_cores, symmetric, dtype):
         shared, whole = kernel_fn(x1, x2), jax.jit(kernel_fn)(x1, x2)
         for a, b in zip(jax.tree.leaves(shared), jax.tree.leaves(whole), strict=True):
             assert a.dtype == b.dtype
-            np.testing.assert_allclose(a, b, rtol=1e-12 if dtype == np.float64 else 2e-6)
+            rtol = 1e-12 if dtype == np.float64 else 2e-6
+            # Distances after a pool are what is left of energies.
+            np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.max(np.abs(b)))
 
 
 @pytest.mark.parametrize("symmetric", [False, True])

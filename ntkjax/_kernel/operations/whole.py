@@ -26,7 +26,7 @@ from ntkjax._kernel.algebra.diagonals import (
     rows_shape,
     to_matrix,
 )
-from ntkjax._kernel.algebra.image import Image
+from ntkjax._kernel.algebra.image import Image, on_positions
 from ntkjax._kernel.algebra.operation import Collector, Context, Seen, Step
 from ntkjax._kernel.algebra.pairs import Mixture, Pairs, mixed_distance
 
@@ -124,7 +124,8 @@ class LinearMap(WholeOperation):
         distance = mixed_distance(after.moment, *sides)
         if seen.same is not None:
             eye = jnp.eye(distance.shape[-1], dtype=bool)
-            distance = jnp.where(seen.same[..., None, None] & eye, 0.0, distance)
+            itself = seen.same[..., None, None] & on_positions(eye, distance.ndim)
+            distance = jnp.where(itself, 0.0, distance)
         return Pairs(distance, after.ntk).map(lambda a: interleaved(a, here))
 
 
