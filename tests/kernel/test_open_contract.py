@@ -23,6 +23,8 @@ from ntkjax._kernel.algebra.operation import (
     static,
 )
 from ntkjax._kernel.algebra.pairs import Pairs, covariance
+from ntkjax._kernel.algebra.window import Window
+from ntkjax._kernel.operations.taps import TapSum
 from ntkjax._kernel.operations.whole import LinearMap
 from ntkjax._layers.layer import make_layer
 from ntkjax.stax import Conv, Dense, FanOut, Flatten, GlobalAvgPool, Relu, parallel, serial
@@ -393,6 +395,38 @@ def test_nodes_that_differ_in_one_static_field_share_nothing():
     by = np.prod(factors, 0)
     expected = np.einsum("mpc,npc,p->mn", x1, x2, by**2) / (4 * 2)
     np.testing.assert_allclose(network.kernel_fn(x1, x2, "nngp"), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "stride"), [(-1, -2, 1), (-1, 0, 2), (0, -3, 2), (2, 1, 1)]
+)
+def test_windows_have_explicit_offsets(low, high, stride):
+    """A window of one tap that cuts positions off, or pads with zeros."""
+    below, x1, x2 = serial(conv(), Relu()), images(3, 6), images(2, 6, seed=1)
+    window = layer(TapSum((Window(1, stride, 1, (low, high)),)))
+    kernel = below.kernel_fn(x1, x2)
+    pad = [(max(low, 0), max(high, 0))]
+    kept = slice(max(-low, 0), 6 - max(-high, 0))
+
+    def cut(array, axes):
+        for axis in axes:
+            index = (slice(None),) * axis
+            array = array[(*index, kept)]
+            array = np.pad(array, [(0, 0)] * axis + pad + [(0, 0)] * (array.ndim - axis - 1))
+            array = array[(*index, slice(None, None, stride))]
+        return array
+
+    for get in ("nngp", "ntk"):
+        expected = cut(np.asarray(getattr(kernel, get)), (2, 3))
+        got = serial(below, window).kernel_fn(x1, x2, get)
+        np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-12)
+    below_cov = [
+        np.einsum("nppk->np", np.asarray(c)[..., None]) for c in (kernel.cov1, kernel.cov2)
+    ]
+    parts = [cut(np.asarray(k), (2, 3)) for k in (kernel.nngp, kernel.ntk)]
+    top = relu_of(conv_of(Kernel_like(*parts, *(cut(v, (1,)) for v in below_cov))))
+    network = serial(below, window, conv(), Relu(), GlobalAvgPool())
+    np.testing.assert_allclose(network.kernel_fn(x1, x2, "ntk"), top.ntk.mean((2, 3)), rtol=1e-8)
 
 
 def test_an_error_of_an_operation_names_its_layer():

@@ -28,13 +28,14 @@ class Window:
       taps: how many input positions each output position looks at.
       stride: input positions between neighbouring outputs.
       dilation: input positions between neighbouring taps.
-      padding: `SAME`, `VALID` (no padding) or `CIRCULAR` (the axis is a ring).
+      padding: `SAME`, `VALID` (no padding), `CIRCULAR` (the axis is a ring), or how many positions
+        to pad before the first and after the last one; fewer than none cut positions off.
     """
 
     taps: int
     stride: int = 1
     dilation: int = 1
-    padding: str = "VALID"
+    padding: str | tuple[int, int] = "VALID"
 
     @property
     def is_circular(self) -> bool:
@@ -48,11 +49,16 @@ class Window:
 
     def size_out(self, size: int) -> int:
         """Number of output positions for `size` input positions; 0 where none fits."""
-        span = size - self.extent if self.padding == "VALID" else size - 1
+        if isinstance(self.padding, tuple):
+            span = size + sum(self.padding) - self.extent
+        else:
+            span = size - self.extent if self.padding == "VALID" else size - 1
         return max(span // self.stride + 1, 0)
 
     def before(self, size: int) -> int:
         """Padded positions before the first one (of an odd total, the smaller half)."""
+        if isinstance(self.padding, tuple):
+            return self.padding[0]
         if self.padding == "VALID":
             return 0
         total = (self.size_out(size) - 1) * self.stride + self.extent - size
@@ -101,7 +107,7 @@ class Window:
         """Entries before the first and after the last of `period` that some tap reads."""
         before = self.before(size)
         last = self.stride * (period_out - 1) + self.dilation * (self.taps - 1) - before
-        return before, max(last - period + 1, 0)
+        return max(before, 0), max(last - period + 1, 0)
 
     def slide(self, array: Array, axis: int, tap: int, size: int, period_out: int) -> Array:
         """Entries at a tap's positions along `axis`, for outputs 0 .. period_out - 1.
@@ -109,7 +115,8 @@ class Window:
         `array` has the window's halo around the positions. What a tap sees outside the image is
         arbitrary: the caller masks it.
         """
-        first = self.dilation * tap  # less `before`, plus the halo of as many entries
+        # Less `before`, plus the halo of as many entries, of which there are none to cut off.
+        first = self.dilation * tap + max(-self.before(size), 0)
         last = first + self.stride * (period_out - 1)
         return lax.slice_in_dim(array, first, last + 1, self.stride, axis)
 
