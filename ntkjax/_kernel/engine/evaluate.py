@@ -218,18 +218,13 @@ def _outputs(plan: Plan, pairing: Pairing, given: dict[int, Any] | None = None) 
         seen, step = pairing.seen(index), plan.steps[index]
         stores[index] = operation.read(rows, seen, step) if is_kernel else rows
     made: Stores = {}
-    for sweep in find_sweeps(plan, pairing.counts[-1], _missing(plan, stores)):
+    for sweep in find_sweeps(plan, pairing.counts[-1], set(stores)):
         rows = swept(plan, sweep, pairing, stores)
         for index in sweep.collectors:
             made[index] = rows[index]
             if index not in plan.outputs:
                 stores[index] = stored(plan, index, rows[index], pairing)
     return [made[index] for index in plan.outputs]
-
-
-def _missing(plan: Plan, known: Stores) -> list[int]:
-    """The collectors to make."""
-    return [i for i in (*plan.collectors, *plan.outputs) if i not in known]
 
 
 def _kernels(

@@ -22,8 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.algebra.graph import Part, Value, map_value
-from ntkjax._kernel.engine.evaluate import evaluate as evaluated
-from ntkjax._kernel.engine.evaluate import finished, prepared, tile_made, tiles_for
+from ntkjax._kernel.engine.evaluate import evaluate, finished, prepared, tile_made, tiles_for
 from ntkjax._kernel.engine.stages import of_shapes, shapes_of, with_stages
 from ntkjax._kernel.engine.tiles import with_tile
 from ntkjax._kernel.plan.network import network_plan
@@ -40,15 +39,19 @@ def carried_out(
     Where the caller has begun a program of their own, as part of that, on one device.
     """
 
-    def evaluate(items: list[Any], request: Request) -> Any:
+    def stage(items: list[Any], request: Request) -> Any:
         return carried_out(part, items, structure, request, resources)
 
-    items, request = with_stages(part, items, structure, request, evaluate)
+    shapes = shapes_of((part, items))
+    count = len(items)
+    items, request = with_stages(part, items, shapes, structure, request, stage)
+    if len(items) > count:
+        shapes = shapes_of((part, items))
     # Within a program, also what does not depend on its arguments is a part of it.
     arrays = *jax.tree.leaves((part, items)), jnp.zeros(())
     if not is_concrete(arrays):
         return _compiled(_one_program)(part, items, structure, request, resources.alone())
-    tiling = _tiling(*shapes_of((part, items)), structure, request, resources)
+    tiling = _tiling(*shapes, structure, request, resources)
     if tiling is None or len(tiling.tiles) == 1:
         program = _compiled(_one_program, tiling is not None and tiling.is_wide)
         return program(part, items, structure, request, resources.alone())
@@ -72,7 +75,7 @@ def _one_program(
 ) -> Any:
     """The kernels of all outputs: one program for each network, shapes and request."""
     plan, places = network_plan(part, items, structure, request)
-    kernels = evaluated(plan, plan.of_items(items), resources)
+    kernels = evaluate(plan, plan.of_items(items), resources)
     return map_value(kernels.__getitem__, places)
 
 

@@ -15,7 +15,7 @@ from jax import dtypes
 
 from ntkjax._kernel.algebra.graph import Part, Value
 from ntkjax._kernel.algebra.kernel import Kernel
-from ntkjax._kernel.algebra.operation import BatchOperation, LayerError
+from ntkjax._kernel.algebra.operation import LayerError
 from ntkjax._kernel.plan.network import batch_nodes, network_graph
 from ntkjax._kernel.plan.plan import Request
 
@@ -60,28 +60,28 @@ def _batch_nodes(
 
 
 def with_stages(
-    part: Part, items: list[Any], structure: Value, request: Request, evaluate: Evaluate
+    part: Part,
+    items: list[Any],
+    shapes: tuple[Any, tuple[Any, ...]],
+    structure: Value,
+    request: Request,
+    evaluate: Evaluate,
 ) -> tuple[list[Any], Request]:
-    """Inputs and request, with the kernels of the stages below instead of operations on batches."""
-    if request.replaced:
-        return items, request
-    found = _batch_nodes(*shapes_of((part, items)), structure, request.end)
+    """Inputs and request, with the kernels of the stages below instead of operations on batches.
+
+    `shapes` are those of the network and its inputs.
+    """
+    found = _batch_nodes(*shapes, structure, request.end)
     if not found:
         return items, request
     graph, _ = network_graph(part, items, structure)
-    replaced = request
     kernels: list[Kernel] = []
     for node, below in found:
         operation: Any = graph.nodes[node].operation
-        assert isinstance(operation, BatchOperation)
         lower = Request(ntk=True, cov=True, diagonal_spatial=False, distance=True, end=below)
         kernels.append(operation.of_batches(_whole_batches(items, lower, evaluate)))
-        replaced = _replaced(replaced, node)
-    return [*items, *kernels], replaced
-
-
-def _replaced(request: Request, node: int) -> Request:
-    return dataclasses.replace(request, replaced=(*request.replaced, node))
+    replaced = tuple(node for node, _ in found)
+    return [*items, *kernels], dataclasses.replace(request, replaced=replaced)
 
 
 def _whole_batches(items: list[Any], request: Request, evaluate: Evaluate) -> Kernel:
@@ -96,8 +96,7 @@ def _whole_batches(items: list[Any], request: Request, evaluate: Evaluate) -> Ke
         return evaluate([(item[side], None) for item in items], request).nngp
 
     kernel = evaluate(items, request)
-    if kernel.cov2 is None:
-        return kernel.replace(cov1=kernel.nngp, distance=kernel.distance, diagonal_batch=False)
-    return kernel.replace(
-        cov1=alone(0), cov2=alone(1), distance=kernel.distance, diagonal_batch=False
-    )
+    is_symmetric = kernel.cov2 is None
+    own = (kernel.nngp, None) if is_symmetric else (alone(0), alone(1))
+    # Covariances of more pairs are no reason to drop the distance.
+    return kernel.replace(cov1=own[0], cov2=own[1], distance=kernel.distance, diagonal_batch=False)

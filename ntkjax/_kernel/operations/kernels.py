@@ -62,14 +62,9 @@ class KernelInput(Operation):
         """The diagonals held of a kernel."""
         return rows_of_kernel(kernel, seen, step)
 
-    def read_own(self, covariances: Array, side: _Side, step: Step) -> Pairs:
+    def read_own(self, covariances: Array | None, side: _Side, step: Step) -> Pairs:
         """The diagonals held of the images with themselves."""
-        rows = rows_of_matrix(covariances, "cov1", step.here.cross)
-        scale = on_positions(side.scale, rows.ndim)
-        rows = rows / scale / scale
-        if side.variance is not None:
-            rows = distances(rows, step.here.cross, side.variance, side.variance)
-        return Pairs(rows)
+        return rows_of_images(covariances, side, step)
 
     def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
         return pairs[0]
@@ -87,6 +82,16 @@ def image_of(
     std = safe_sqrt(jnp.maximum(var, 0.0))
     scale = new_scale(std[grid.crop], context.ahead, tuple(range(grid.ndim)))
     return Image(scale, jnp.square(std / on_positions(scale, std.ndim)) if is_distance else None)
+
+
+def rows_of_images(covariances: Array | None, side: _Side, step: Step) -> Pairs:
+    """The diagonals held at a place, of covariances of images with themselves, `[image, ...]`."""
+    rows = rows_of_matrix(covariances, "cov1", step.here.cross)
+    scale = on_positions(side.scale, rows.ndim)
+    rows = rows / scale / scale
+    if side.variance is not None:
+        rows = distances(rows, step.here.cross, side.variance, side.variance)
+    return Pairs(rows)
 
 
 def rows_of_kernel(kernel: Kernel, seen: Seen, step: Step) -> Pairs:
@@ -232,9 +237,6 @@ class Custom(WholeOperation):
 
         return jax.vmap(one)(covariances)
 
-    def whole(self, pairs: Pairs, seen: Seen, step: Step) -> Pairs:
-        raise AssertionError("rows are read from the user's kernel")
-
     def stored(self, rows: Pairs, seen: Seen, step: Step) -> Pairs:
         first, second = seen.first, seen.second
         s1, s2 = _scales(first.scale, second.scale, rows.moment.ndim)
@@ -256,7 +258,7 @@ class Custom(WholeOperation):
 
     def stored_own(self, rows: Pairs, maps: _Custom, step: Step) -> Pairs:
         own = None if maps.own_after is None else jnp.moveaxis(maps.own_after, -1, 0)
-        return KernelInput().read_own(own, maps.after, step)  # type: ignore[arg-type]
+        return rows_of_images(own, maps.after, step)
 
 
 def _with_batches(signal: Signal, count1: int, count2: int) -> Signal:

@@ -46,9 +46,6 @@ class LinearCollector(Collector):
             zero &= jnp.asarray(d) == 0
         return zero if step.here.form.is_distance else None
 
-    def seen(self, maps: Any, masks: Any, side: Any, step: Step) -> Any:
-        return maps
-
     def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
         (given,) = pairs
         if not step.here.form.is_distance:

@@ -7,12 +7,9 @@ With n = 1 / sqrt(eps + mean of the variances over the normalised positions),
 and r the square roots of the variances. Images held as g = f / s divide eps by s^2.
 """
 
-import dataclasses
-
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ntkjax._kernel.algebra.form import Form
 from ntkjax._kernel.algebra.image import Image, new_scale, on_positions
 from ntkjax._kernel.algebra.operation import (
     Context,
@@ -49,9 +46,6 @@ class Normalize(RowOperation):
 
     def takes_distance(self, is_distance: bool) -> bool:
         return True
-
-    def accepts(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> tuple[Form, ...]:
-        return tuple(dataclasses.replace(form, is_distance=True) for form in given)
 
     def renews_scale(self, scales: tuple[int, ...]) -> bool:
         return True

@@ -17,15 +17,14 @@ are replaced by smaller ones: f(u) = (1 / a)^k f(a u).
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from ntkjax._kernel.algebra.form import Form
-from ntkjax._kernel.algebra.image import Ahead, Image, new_scale
+from ntkjax._kernel.algebra.image import Ahead, Image, new_scale, on_positions
 from ntkjax._kernel.algebra.operation import (
     Context,
     LayerError,
@@ -164,9 +163,6 @@ class Dual(RowOperation):
     def takes_distance(self, is_distance: bool) -> bool:
         return True
 
-    def accepts(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> tuple[Form, ...]:
-        return tuple(dataclasses.replace(form, is_distance=True) for form in given)
-
     def form(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> Form:
         return Form(True, ntk and (given[0].has_tangent or given[0].is_excess))
 
@@ -196,32 +192,37 @@ class Dual(RowOperation):
         if self.activation.is_homogeneous:
             after = image.with_variance(self.activation.variance(var))
             return after, self.activation.point(var)
-        return self._in_new_scale(image, context)
+        return self._of_scaled_image(image, context)
 
-    def _in_new_scale(self, image: Image, context: Context) -> tuple[Image, _Scaled]:
+    @property
+    def _scaled_activation(self) -> ScaledActivation:
+        """The activation, which is known not to be homogeneous."""
+        return cast(ScaledActivation, self.activation)
+
+    def _of_scaled_image(self, image: Image, context: Context) -> tuple[Image, _Scaled]:
+        """Images after an activation that changes their scales."""
         var, ndim = image.required_variance(), context.step.below.ndim
-        std, lanes = safe_sqrt(var), (*(1,) * ndim, *image.scale.shape)
-        scale = image.scale.reshape(lanes)
+        std, scale = safe_sqrt(var), on_positions(image.scale, var.ndim)
         # f(u) = (s / a)^k f(a g), with a = s but for points beyond the cap.
         constant = lax.stop_gradient(std)
         positive = constant > 0
-        activation: Any = self.activation
-        cap = activation.cap(std.dtype)
+        cap = self._scaled_activation.cap(std.dtype)
         most = jnp.where(positive, cap / jnp.where(positive, constant, 1.0), scale)
         factor = jnp.minimum(scale, most)
         beyond = (scale / factor) ** self.activation.growth
-        after = self.activation.variance(jnp.square(factor * std))
+        inside = jnp.square(factor * std)  # the variance of u
+        after = self.activation.variance(inside)
         size = beyond * safe_sqrt(after)
 
         def over_positions(std: Array, ahead: Ahead) -> Array:
-            inside = std[context.step.here.cross.crop]
-            return new_scale(inside, ahead, tuple(range(ndim))).reshape(lanes)
+            existing = std[context.step.here.cross.crop]
+            return on_positions(new_scale(existing, ahead, tuple(range(ndim))), var.ndim)
 
         renewed = over_positions(size, context.ahead)
         out = beyond / renewed
         new_var = out * (out * after)
         maps = _Scaled(
-            self.activation.point(jnp.square(factor * std)),
+            self.activation.point(inside),
             var,
             std,
             (factor, factor * var),
@@ -254,77 +255,68 @@ class Dual(RowOperation):
         step: Step,
     ) -> Pairs:
         """The pairs of an activation that changes the scales of images."""
-        acute, is_excess = step.signal.is_nonnegative, step.given.is_excess
         # Of any two images of the block, without asking each pair.
         apart = [
             jnp.maximum(jnp.max(a), jnp.max(b)) / jnp.minimum(jnp.min(a), jnp.min(b))
             for a, b in zip(first.sizes, second.sizes, strict=True)
         ]
-        is_far = jnp.maximum(*apart) > _FAR
+        acute, moment = step.signal.is_nonnegative, given.moment
 
-        def branch(fn: Callable[..., Pairs]) -> Callable[[Any], Pairs]:
-            return lambda operands: fn(acute, is_excess, *operands)
+        def far() -> Pairs:
+            made = self._far(moment, first, second, supplement)
+            return _in_new_scale(*made, given, first, second, step)
 
-        operands = self.activation, given, first, second, supplement
-        return lax.cond(is_far, branch(_far_pair), branch(_near_pair), operands)
+        def near() -> Pairs:
+            made = self._near(moment, first, second, supplement, acute)
+            return _in_new_scale(*made, given, first, second, step)
 
+        return lax.cond(jnp.maximum(*apart) > _FAR, far, near)
 
-def _near_pair(
-    acute: bool,
-    is_excess: bool,
-    activation: Any,
-    given: Pairs,
-    first: _Scaled,
-    second: _Scaled,
-    supplement: Array | None,
-) -> Pairs:
-    """The pairs of images of not too different sizes."""
-    distance = jnp.maximum(rescaled(given.moment, first.before, second.before), 0.0)
-    if supplement is not None:
-        supplement = jnp.maximum(rescaled(supplement, first.before, second.before), 0.0)
-    dual = _expectations(activation, first.point, second.point, distance, supplement, acute)
-    distance = rescaled(dual.distance, first.after, second.after)
-    return _in_new_scale(is_excess, distance, dual.slope, given, first, second)
+    def _near(
+        self,
+        moment: Array,
+        first: _Scaled,
+        second: _Scaled,
+        supplement: Array | None,
+        acute: bool,
+    ) -> tuple[Array, Array]:
+        """Distances in the new scales, and slopes, of images of not too different sizes."""
+        distance = jnp.maximum(rescaled(moment, first.before, second.before), 0.0)
+        if supplement is not None:
+            supplement = jnp.maximum(rescaled(supplement, first.before, second.before), 0.0)
+        points = first.point, second.point
+        dual = _expectations(self.activation, *points, distance, supplement, acute)
+        return rescaled(dual.distance, first.after, second.after), dual.slope
 
-
-def _far_pair(
-    acute: bool,
-    is_excess: bool,
-    activation: Any,
-    given: Pairs,
-    first: _Scaled,
-    second: _Scaled,
-    supplement: Array | None,
-) -> Pairs:
-    """The pairs of images of any sizes, by K and r1 r2 - |K| of u and v."""
-    product, across = first.std * second.std, jnp.square(first.std - second.std)
-    rest = jnp.clip(0.5 * (given.moment - across), 0.0, 2 * product)
-    other = 2 * product - rest  # that of the opposite pair
-    if supplement is not None:
-        other = jnp.where(rest > product, jnp.maximum(0.5 * (supplement - across), 0.0), other)
-    # One factor after the other, of numbers that do not overflow.
-    scaled = lambda x: second.before[0] * (first.before[0] * x)  # noqa: E731
-    dual = activation.far(
-        first.point, second.point, scaled(product - rest), rest=scaled(jnp.minimum(rest, other))
-    )
-    across = first.after[0] * second.after[0] * dual.covariance
-    unlike = jnp.maximum(first.new_var + second.new_var - 2 * across, 0.0)
-    alike = rescaled(dual.distance, first.after, second.after)
-    distance = jnp.where(_ratio(first.sizes[1], second.sizes[1]) > _FAR, unlike, alike)
-    return _in_new_scale(is_excess, distance, dual.slope, given, first, second)
+    def _far(
+        self, moment: Array, first: _Scaled, second: _Scaled, supplement: Array | None
+    ) -> tuple[Array, Array]:
+        """The same of images of any sizes, by K and r1 r2 - |K| of u and v."""
+        product, across = first.std * second.std, jnp.square(first.std - second.std)
+        rest = jnp.clip(0.5 * (moment - across), 0.0, 2 * product)
+        other = 2 * product - rest  # that of the opposite pair
+        if supplement is not None:
+            other = jnp.where(rest > product, jnp.maximum(0.5 * (supplement - across), 0.0), other)
+        # One factor after the other, of numbers that do not overflow.
+        scaled = lambda x: second.before[0] * (first.before[0] * x)  # noqa: E731
+        cov, least = scaled(product - rest), scaled(jnp.minimum(rest, other))
+        dual = self._scaled_activation.far(first.point, second.point, cov, rest=least)
+        assert dual.distance is not None
+        cov = first.after[0] * second.after[0] * dual.covariance
+        unlike = jnp.maximum(first.new_var + second.new_var - 2 * cov, 0.0)
+        alike = rescaled(dual.distance, first.after, second.after)
+        size1, size2 = first.sizes[1], second.sizes[1]
+        is_unlike = jnp.maximum(size1, size2) / jnp.minimum(size1, size2) > _FAR
+        return jnp.where(is_unlike, unlike, alike), dual.slope
 
 
 def _in_new_scale(
-    is_excess: bool, distance: Array, slope: Array, given: Pairs, first: _Scaled, second: _Scaled
+    distance: Array, slope: Array, given: Pairs, first: _Scaled, second: _Scaled, step: Step
 ) -> Pairs:
     """Pairs of a distance in the new scales, and of the slope in the units of f."""
     ntk = given.ntk
-    if is_excess:
+    if step.given.is_excess:
         ntk = added(ntk, covariance(first.var, second.var, given.moment))
     if ntk is not None:
         ntk = ntk * (first.turn * second.turn * slope)
     return Pairs(jnp.maximum(distance, 0.0), ntk)
-
-
-def _ratio(a: Array, b: Array) -> Array:
-    return jnp.maximum(a, b) / jnp.minimum(a, b)

@@ -64,6 +64,7 @@ class Plan:
       nodes: the operations, in the order of computation.
       places: what each of them makes.
       steps: what each of them is told.
+      scales: where the images get new scales.
       inputs: the input nodes, and which of the inputs of the call each is.
       outputs: the nodes that collect what was asked for.
       request: what was asked for.
@@ -73,6 +74,7 @@ class Plan:
     nodes: tuple[Node, ...]
     places: tuple[Place, ...]
     steps: tuple[Step, ...]
+    scales: Scales
     inputs: tuple[tuple[int, int], ...]
     outputs: tuple[int, ...]
     request: Request
@@ -90,11 +92,6 @@ class Plan:
             for j in node.inputs:
                 result[j].append(index)
         return result
-
-    @functools.cached_property
-    def scales(self) -> Scales:
-        """Where the images get new scales."""
-        return find_scales(self.nodes)
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -185,13 +182,13 @@ def make_plan(
     cross, own = _demands(nodes, ends, geometry, forms, request)
     parts = zip(nodes, cross, own, forms.held, *_halos(nodes, geometry), strict=True)
     places = tuple(Place(node.signal, *rest) for node, *rest in parts)
-    renews = find_scales(nodes).renews
+    scales = find_scales(nodes)
     steps = tuple(
-        Step(_inputs(node, places, forms.taken[i]), places[i], renews[i])
+        Step(_inputs(node, places, forms.taken[i]), places[i], scales.renews[i])
         for i, node in enumerate(nodes)
     )
     items = tuple(zip(starts, inputs.values(), strict=True))
-    return Plan(nodes, places, steps, items, tuple(ends), request, symmetric)
+    return Plan(nodes, places, steps, scales, items, tuple(ends), request, symmetric)
 
 
 def _with_outputs(graph: Graph, outputs: list[int], request: Request) -> tuple[Graph, list[int]]:

@@ -6,7 +6,7 @@ that the layers below both, a trunk with several outputs, are made once.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Container
 from typing import Any
 
 from ntkjax._kernel.algebra.diagonals import Diagonals
@@ -40,17 +40,18 @@ def sweep_of(plan: Plan, collector: int, images: int) -> Sweep:
     return Sweep((collector,), rows, operation.groups(rows, here, images))
 
 
-def find_sweeps(plan: Plan, images: int, only: list[int] | None = None) -> Iterator[Sweep]:
-    """The sweeps of a plan (or of some of its collectors), in the order in which to make them."""
+def find_sweeps(plan: Plan, images: int, known: Container[int] = ()) -> list[Sweep]:
+    """The sweeps of a plan, in the order in which to make them, but for collectors made already."""
     found: dict[tuple, Sweep] = {}
-    collectors = [i for i, node in enumerate(plan.nodes) if node.operation.collects]
-    for i in collectors if only is None else only:
+    for i in (*plan.collectors, *plan.outputs):
+        if i in known:
+            continue
         sweep = sweep_of(plan, i, images)
         key = sweep.rows, sweep.groups, _sources(plan, i)
         if key in found:
             sweep = dataclasses.replace(found[key], collectors=(*found[key].collectors, i))
         found[key] = sweep
-    yield from sorted(found.values(), key=lambda sweep: sweep.collectors[0])
+    return sorted(found.values(), key=lambda sweep: sweep.collectors[0])
 
 
 def _sources(plan: Plan, collector: int) -> frozenset[int]:
