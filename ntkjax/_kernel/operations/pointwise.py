@@ -38,7 +38,7 @@ from ntkjax._kernel.algebra.roots import safe_sqrt
 from ntkjax._kernel.algebra.signal import Signal
 
 #: Points whose sizes after f differ by a larger factor lose digits as distances.
-_FAR = 8.0
+_FAR = 4.0
 
 
 class Activation(Protocol):
