@@ -113,9 +113,11 @@ def test_the_distance_of_a_far_pair_is_that_of_the_pair(name):
         jnp.asarray(distance.astype(float)),
     ).distance
     # Where sizes differ, a rounding error of theirs is one of the distance.
-    energy = activation.variance(jnp.asarray(v1, float))
+    double, energy = np.asarray(double), np.asarray(activation.variance(jnp.asarray(v1, float)))
     rounding = np.where(v1 == v2, 0, 1e-6 * np.sqrt(double * energy))
-    np.testing.assert_array_less(np.abs(found.distance - double), 3e-6 * double + rounding)
+    np.testing.assert_array_less(
+        np.abs(np.asarray(found.distance) - double), 3e-6 * double + rounding
+    )
 
 
 def test_gelu_is_a_rectifier_beyond_its_cap():

@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkjax import Kernel
+from tests.contract.case import Case
 from tests.contract.inputs import batch, kernels_in, shapes_of
-from tests.contract.registry import Case
 from tests.helpers import fast_jit
 
 #: Standard error of a mean, relative to the kernel.

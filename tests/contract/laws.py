@@ -16,8 +16,8 @@ import numpy as np
 import ntkjax
 from ntkjax.stax import parallel, serial
 from tests.contract import twins
+from tests.contract.case import WIDTH, Case
 from tests.contract.inputs import batch, corners, kernels_in, shapes_of
-from tests.contract.registry import WIDTH, Case
 from tests.helpers import fast_jit
 
 N = 3
