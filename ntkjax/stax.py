@@ -4,10 +4,11 @@ from ntkjax._layers.branching import FanInSum, FanOut, Identity
 from ntkjax._layers.combinators import parallel, repeat, serial
 from ntkjax._layers.conv import Conv
 from ntkjax._layers.dense import Dense
-from ntkjax._layers.elementwise import ABRelu, Abs, Erf, Gelu, LeakyRelu, Relu
+from ntkjax._layers.error_functions import Erf, Gelu
 from ntkjax._layers.flatten import Flatten
 from ntkjax._layers.norm import LayerNorm
 from ntkjax._layers.pool import AvgPool, GlobalAvgPool, GlobalSumPool, SumPool
+from ntkjax._layers.rectifiers import ABRelu, Abs, LeakyRelu, Relu
 
 __all__ = [
     "ABRelu",
