@@ -9,9 +9,11 @@ import numpy as np
 from jax import Array
 
 from ntkjax._jax_compat import is_concrete
+from ntkjax._kernel.algebra.batch import Batch
 from ntkjax._kernel.algebra.graph import Value
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.arrays import as_floats, check_finite, describe, is_numbers
+from ntkjax._kernel.keywords import data_of_keywords, shapes_of_keywords
 from ntkjax._kernel.plan.network import is_symmetric
 
 #: Fields of a kernel that hold numbers of its dtype.
@@ -21,25 +23,50 @@ _NUMBERS = ("nngp", "ntk", "cov1", "cov2", "distance")
 OneInput = Callable[[Any, Any, str], Any]
 
 
-def inputs_of_call(x1: Any, x2: Any, keeps_dtype: bool) -> tuple[list[Any], Value]:
-    """The inputs (x1, x2) or kernels of a call as a flat list, and the structure they had.
+def inputs_of_call(
+    x1: Any, x2: Any, keeps_dtype: bool, keywords: dict[str, Any] | None = None
+) -> tuple[list[Any], Value]:
+    """The inputs of a call as a flat list, and the structure they had.
 
-    All have one dtype, and are on the same devices.
+    An input is a pair of batches, the second None for the first again, or a kernel. All have one
+    dtype, and are on the same devices. `keywords` bring arrays that belong to the images.
     """
+    data1, data2, differ = data_of_keywords(keywords or {})
+    # A batch with other data is another batch.
+    x2 = x1 if differ and not jax.tree.leaves(x2) else x2
 
     def one_input(a: Any, b: Any, index: str) -> Any:
-        return _one_input(a, b, index, keeps_dtype)
+        item = _one_input(a, b, index, keeps_dtype)
+        if isinstance(item, Kernel):
+            _check_no_data(f"kernel_fn: x1{index}", data1)
+            return item
+        first, second = item
+        return Batch(first, data1), None if second is None else Batch(second, data2)
 
     flat, structure = flattened("kernel_fn", "x", x1, x2, one_input)
     return _on_same_devices(_in_one_dtype(flat)), structure
 
 
-def shapes_of_plan(shape1: Any, shape2: Any, dtype: Any) -> tuple[list[Any], Value]:
-    """The same of the shapes of inputs, each in place of its input."""
+def _check_no_data(name: str, data: dict[str, Any]) -> None:
+    for keyword in data:
+        raise ValueError(
+            f"{name} is a Kernel, but {keyword} belongs to the examples of arrays; pass the inputs "
+            "as arrays, with the layers that made the kernel in front of the network."
+        )
+
+
+def shapes_of_plan(
+    shape1: Any, shape2: Any, dtype: Any, keywords: dict[str, Any] | None = None
+) -> tuple[list[Any], Value]:
+    """The same of the shapes of inputs and of keywords, each in place of its array."""
+    data1, data2, differ = shapes_of_keywords(keywords or {}, dtype)
+    shape2 = shape1 if differ and shape2 is None else shape2
 
     def one_input(a: Any, b: Any, index: str) -> Any:
-        first = _struct(f"plan: shape1{index}", a, dtype)
-        return first, None if b is None else _struct(f"plan: shape2{index}", b, dtype)
+        first = Batch(_struct(f"plan: shape1{index}", a, dtype), data1)
+        if b is None:
+            return first, None
+        return first, Batch(_struct(f"plan: shape2{index}", b, dtype), data2)
 
     return flattened("plan", "shape", shape1, shape2, one_input)
 
@@ -181,7 +208,7 @@ def as_kernel(name: str, kernel: Kernel, keeps_dtype: bool) -> Kernel:
 
 
 def _in_one_dtype(flat: list[Any]) -> list[Any]:
-    """The same inputs, in the widest dtype of theirs."""
+    """The same inputs, and their data, in the widest dtype of the inputs."""
     dtype = dtype_of(flat)
 
     def converted(a: Any) -> Any:
@@ -192,7 +219,11 @@ def _in_one_dtype(flat: list[Any]) -> list[Any]:
 
 def dtype_of(flat: list[Any]) -> Any:
     """The widest dtype of the inputs."""
-    dtypes = {np.dtype(a.dtype) for a in jax.tree.leaves(flat)}
+    numbers = [
+        item if isinstance(item, Kernel) else [None if b is None else b.array for b in item]
+        for item in flat
+    ]
+    dtypes = {np.dtype(a.dtype) for a in jax.tree.leaves(numbers)}
     return max((d for d in dtypes if d.kind == "f"), key=lambda d: d.itemsize)
 
 

@@ -11,10 +11,11 @@ from ntkjax._kernel.algebra.graph import Part, map_value
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import LayerError
 from ntkjax._kernel.arguments import dtype_of, inputs_of_call, shapes_of_plan
-from ntkjax._kernel.arrays import default_float, describe, kernel_dtype
+from ntkjax._kernel.arrays import default_float, kernel_dtype
 from ntkjax._kernel.config import config
 from ntkjax._kernel.engine.execute import carried_out
 from ntkjax._kernel.get import answer, requested_names
+from ntkjax._kernel.keywords import checked_keywords
 from ntkjax._kernel.plan.forecast import Forecast, forecast
 from ntkjax._kernel.plan.network import network_plan
 from ntkjax._kernel.plan.plan import Request
@@ -22,8 +23,8 @@ from ntkjax._kernel.plan.plan import Request
 #: Fields of a kernel that `get` may name.
 FIELDS = tuple(field.name for field in dataclasses.fields(Kernel))
 
-#: Keywords of neural-tangents 0.6.5, and the values that mean "not used".
-_UNUSED = {"pattern": (None,), "mask_constant": (None,), "diagonal_batch": (None, True)}
+#: The keywords that `kernel_fn` names.
+_NAMED = ("x1", "x2", "get", "diagonal_spatial")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,8 +58,10 @@ class KernelFn:
           x2: the second batch, (n2, ...); None for the first one again.
           get: "nngp", "ntk" or another field of `Kernel`; a tuple of them; None for a `Kernel`.
           diagonal_spatial: where positions are left, whether to return only equal ones.
-          **kwargs: `pattern`, `mask_constant`, `diagonal_batch` of neural-tangents, at their
-            defaults; nothing else.
+          **kwargs: arrays that layers of the network take beside the inputs, such as the `pattern`
+            of `Aggregate`: with an entry for each example along the first axis, and a tuple
+            (for x1, for x2) where the batches have different ones. `diagonal_batch` of
+            neural-tangents may be given at its default.
 
         Returns:
           An array, (n1, n2) or with positions (n1, n2, h, h, w, w); a named tuple of arrays; or a
@@ -68,12 +71,12 @@ class KernelFn:
 
         Raises:
           ValueError: a layer cannot take its input, or the inputs are not what the network takes.
-          TypeError: an unknown keyword, or inputs that are no real numbers.
+          TypeError: a keyword that no layer takes, or inputs that are no real numbers.
         """
-        _check_keywords(kwargs)
+        keywords = checked_keywords(self.part, _NAMED, kwargs)
         names = requested_names(get, FIELDS, "a Kernel")
         request = _request(names, diagonal_spatial)
-        inputs, structure = inputs_of_call(x1, x2, config.keeps_dtype)
+        inputs, structure = inputs_of_call(x1, x2, config.keeps_dtype, keywords)
         part = _in_dtype(self.part, dtype_of(inputs))
         try:
             kernels = carried_out(part, inputs, structure, request, config.resources())
@@ -94,6 +97,7 @@ class KernelFn:
         *,
         diagonal_spatial: bool | None = None,
         dtype: Any = None,
+        **kwargs: Any,
     ) -> Forecast:
         """What a call would do: resolutions, diagonals, tiles, bytes, operations, time.
 
@@ -103,6 +107,7 @@ class KernelFn:
           get: as in a call.
           diagonal_spatial: as in a call.
           dtype: of the inputs; None for JAX's own floating-point type.
+          **kwargs: as in a call, with shapes (of floats) or arrays.
 
         Returns:
           A `Forecast`, which prints as a table; nothing is computed.
@@ -113,7 +118,8 @@ class KernelFn:
         kind = kernel_dtype(default_float() if dtype is None else dtype, config.keeps_dtype)
         names = requested_names(get, FIELDS, "a Kernel")
         request = _request(names, diagonal_spatial)
-        inputs, structure = shapes_of_plan(shape1, shape2, kind)
+        keywords = checked_keywords(self.part, _NAMED, kwargs)
+        inputs, structure = shapes_of_plan(shape1, shape2, kind, keywords)
         plan, _ = network_plan(_in_dtype(self.part, kind), inputs, structure, request)
         return forecast(plan, kind.itemsize, config.resources())
 
@@ -136,22 +142,6 @@ def _request(names: tuple[str, ...] | None, diagonal_spatial: bool | None) -> Re
         diagonal_spatial=bool(diagonal_spatial),
         distance=names is None or "distance" in names,
     )
-
-
-def _check_keywords(kwargs: dict[str, Any]) -> None:
-    """Refuse keywords that would be ignored."""
-    for name, value in kwargs.items():
-        if name not in _UNUSED:
-            known = ", ".join(("x1", "x2", "get", "diagonal_spatial", *_UNUSED))
-            raise TypeError(
-                f"kernel_fn: unknown keyword argument {name!r}; it takes {known}. Parameters of a "
-                "layer (such as W_std) are given where the layer is made."
-            )
-        if not any(value is unused for unused in _UNUSED[name]):
-            raise ValueError(
-                f"kernel_fn: {name}={describe(value)} is not supported; leave it out (at its "
-                f"default, {_UNUSED[name][0]!r})."
-            )
 
 
 def _pick(kernel: Kernel, get: Any, names: tuple[str, ...] | None) -> Any:

@@ -8,6 +8,8 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import jax
+
 from ntkjax._kernel.algebra.operation import LayerError, Operation, operation, static
 from ntkjax._kernel.algebra.signal import Signal
 
@@ -31,6 +33,9 @@ class Graph:
     nodes: list[Node] = dataclasses.field(default_factory=list)
     #: Inputs whose axes no layer has named yet.
     unnamed: set[int] = dataclasses.field(default_factory=set)
+    #: The keywords of the call that bring arrays, and of each the arrays of first and of second
+    #: images, of which shapes and types may be asked.
+    keywords: dict[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
 
     def add_input(self, operation: Operation, signal: Signal, *, is_named: bool) -> int:
         """A new input; unless its axes are named, the first layer on top of it names them."""
@@ -108,12 +113,28 @@ class at_place:
 class Structure:
     """What arranges operations: its `build` adds them to a graph and returns the output value."""
 
+    #: Keywords of `kernel_fn` that the operations it adds take (see `Operation`).
+    keywords: tuple[str, ...] = ()
+
     def build(self, graph: Graph, value: Value, place: str) -> Value:
         """Add this part of the network on top of `value`."""
         raise NotImplementedError
 
 
 Part = Operation | Structure
+
+
+def keywords_of(part: Part) -> tuple[str, ...]:
+    """The keywords of `kernel_fn` that some part of a network takes, sorted."""
+    found: set[str] = set()
+
+    def visit(node: Any) -> bool:
+        if isinstance(node, (Operation, Structure)):
+            found.update(node.keywords)
+        return False
+
+    jax.tree.leaves(part, is_leaf=visit)
+    return tuple(sorted(found))
 
 
 def build(part: Part, graph: Graph, value: Value, place: str) -> Value:

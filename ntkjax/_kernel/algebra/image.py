@@ -36,6 +36,10 @@ class Image:
         """The same images of other variances."""
         return dataclasses.replace(self, variance=variance)
 
+    def with_data(self, data: dict[str, Any]) -> "Image":
+        """The same images with further data."""
+        return dataclasses.replace(self, data=self.data | data)
+
     def without_values(self) -> "Image":
         """The same images, as operations further above the input see them."""
         data = {name: array for name, array in self.data.items() if name != VALUES}

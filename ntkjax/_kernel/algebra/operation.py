@@ -169,6 +169,8 @@ class Operation:
     takes_supplement = False
     #: Axes before the positions of the maps of `of_image`.
     map_axes = 0
+    #: Keywords of `kernel_fn` that it takes: arrays of images, which it finds in `Image.data`.
+    keywords: tuple[str, ...] = ()
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         """The signal after this operation; raises `LayerError` where the input does not fit.

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ntkjax._kernel.algebra.batch import Batch
 from ntkjax._kernel.algebra.boundary import materialized
 from ntkjax._kernel.algebra.diagonals import to_matrix
 from ntkjax._kernel.algebra.kernel import Kernel
@@ -29,7 +30,7 @@ from ntkjax._kernel.plan.resources import Resources
 from ntkjax._kernel.plan.sweep import find_sweeps, sweep_of
 from ntkjax._kernel.plan.tiling import Tiling
 
-Input = tuple[Array, Array | None] | Kernel
+Input = tuple[Any, Any] | Kernel
 
 
 def evaluate(plan: Plan, inputs: dict[int, Input], resources: Resources) -> list[Kernel]:
@@ -58,8 +59,7 @@ def prepared(plan: Plan, inputs: dict[int, Input], tiling: Tiling) -> tuple[list
     def lead(side: int) -> Any:
         """What belongs to the images of a side, images in front."""
         arrays = {
-            i: jnp.moveaxis(array, plan.nodes[i].signal.batch_axis, 0)
-            for i, array in batches[side].items()
+            i: batch.moved(plan.nodes[i].signal.batch_axis, 0) for i, batch in batches[side].items()
         }
         own = dataclasses.replace(owns[side], outputs={})
         return arrays, own.of_images(lambda a: jnp.moveaxis(a, -1, 0))
@@ -74,13 +74,12 @@ def tile_made(plan: Plan, tiling: Tiling, parts: Any, tile: Any) -> list[Pairs]:
     """
     first, second, same = of_tile(tiling, parts, tile)
 
-    def back(part: Any) -> tuple[dict[int, Any], Own]:
+    def back(part: Any) -> tuple[dict[int, Batch], Own]:
         arrays, own = part
-        batch = {
-            i: jnp.moveaxis(array, 0, plan.nodes[i].signal.batch_axis)
-            for i, array in arrays.items()
+        batches = {
+            i: batch.moved(0, plan.nodes[i].signal.batch_axis) for i, batch in arrays.items()
         }
-        return batch, own.of_images(lambda a: jnp.moveaxis(a, 0, -1))
+        return batches, own.of_images(lambda a: jnp.moveaxis(a, 0, -1))
 
     (batch1, own1), (batch2, own2) = back(first), back(second)
     alone = plan.symmetric and tiling.grid == (1, 1) and tiling.size1 == plan.counts[0]
@@ -125,7 +124,7 @@ def tiles_for(plan: Plan, inputs: dict[int, Any], resources: Resources) -> Tilin
     return tiling_of(plan, jax.tree.leaves(inputs)[0].dtype.itemsize, resources)
 
 
-def _batches(plan: Plan, inputs: dict[int, Input]) -> list[dict[int, Any]]:
+def _batches(plan: Plan, inputs: dict[int, Input]) -> list[dict[int, Batch]]:
     """The inputs of the first and of the second images."""
     return [_of_side(inputs, 0), _of_side(inputs, 0 if plan.symmetric else 1)]
 
@@ -135,32 +134,26 @@ def _given(inputs: dict[int, Input]) -> dict[int, Kernel]:
     return {i: given for i, given in inputs.items() if isinstance(given, Kernel)}
 
 
-def _of_side(inputs: dict[int, Input], side: int) -> dict[int, Any]:
-    """The arrays of one batch; of kernels, which hold both, the covariances as `cov1`."""
+def _of_side(inputs: dict[int, Input], side: int) -> dict[int, Batch]:
+    """One batch of every input; of kernels, which hold both, with the covariances as `cov1`."""
 
-    def of(item: Input) -> Any:
+    def of(item: Input) -> Batch:
         if not isinstance(item, Kernel):
-            return item[side]
-        return item.replace(cov1=item.cov2 if side else item.cov1, cov2=None)
+            return Batch.of(item[side])
+        return Batch(item.replace(cov1=item.cov2 if side else item.cov1, cov2=None))
 
     return {i: of(item) for i, item in inputs.items()}
 
 
-def _together(plan: Plan, batches: list[dict[int, Any]]) -> dict[int, Any]:
+def _together(plan: Plan, batches: list[dict[int, Batch]]) -> dict[int, Batch]:
     """Both batches as one: what belongs to single images is one program for all of them."""
-
-    def join(i: int) -> Any:
-        first, second = (batch[i] for batch in batches)
-        if not isinstance(first, Kernel):
-            return jnp.concatenate([first, second], plan.nodes[i].signal.batch_axis)
-        if first.cov1 is None or second.cov1 is None:
-            return first.replace(cov1=None)
-        return first.replace(cov1=jnp.concatenate([first.cov1, second.cov1]))
-
-    return {i: join(i) for i in batches[0]}
+    first, second = batches
+    return {
+        i: batch.joined(second[i], plan.nodes[i].signal.batch_axis) for i, batch in first.items()
+    }
 
 
-def _own_kernels(plan: Plan, batches: list[dict[int, Any]]) -> list[Own]:
+def _own_kernels(plan: Plan, batches: list[dict[int, Batch]]) -> list[Own]:
     """The kernels of images with themselves, of each batch."""
     counts = plan.counts
     if plan.symmetric:
@@ -173,7 +166,7 @@ def _own_kernels(plan: Plan, batches: list[dict[int, Any]]) -> list[Own]:
 
 def _pairing(
     plan: Plan,
-    batches: list[dict[int, Any]],
+    batches: list[dict[int, Batch]],
     owns: list[Own],
     counts: tuple[int, int],
     most: int | None,

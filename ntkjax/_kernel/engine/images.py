@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ntkjax._kernel.algebra.batch import Batch
 from ntkjax._kernel.algebra.image import Ahead, Image
-from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import Context
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.engine.contributions import ImageMaps
@@ -21,8 +21,6 @@ from ntkjax._kernel.engine.sweeps import Pairing, stored, swept
 from ntkjax._kernel.plan.plan import Plan
 from ntkjax._kernel.plan.runs import Run, find_runs
 from ntkjax._kernel.plan.sweep import sweep_of
-
-Input = Array | Kernel
 
 
 @jax.tree_util.register_dataclass
@@ -53,7 +51,7 @@ class Own:
         return Own(join(self.images, other.images), join(self.maps, other.maps), {})
 
 
-def own_kernels(plan: Plan, inputs: dict[int, Input], count: int) -> Own:
+def own_kernels(plan: Plan, inputs: dict[int, Batch], count: int) -> Own:
     """The kernels of `count` images with themselves, where they are needed.
 
     Of an input that is a kernel, its `cov1` holds those of all images.
@@ -80,8 +78,8 @@ def own_kernels(plan: Plan, inputs: dict[int, Input], count: int) -> Own:
     def kernel_input(index: int, known: ImageMaps) -> None:
         if plan.places[index].own is not None:
             operation: Any = plan.nodes[index].operation
-            cov = _covariances(inputs[index])
-            rows[index] = operation.read_own(cov, known.maps[index], plan.steps[index])
+            cov, side = inputs[index].numbers, known.maps[index]
+            rows[index] = operation.read_own(cov, side, plan.steps[index])
 
     image_maps(plan, inputs, count, own, collector, kernel_input)
     return own
@@ -89,7 +87,7 @@ def own_kernels(plan: Plan, inputs: dict[int, Input], count: int) -> Own:
 
 def image_maps(
     plan: Plan,
-    inputs: dict[int, Input],
+    inputs: dict[int, Batch],
     count: int,
     own: Own,
     collector: Callable[[int, ImageMaps], None] | None = None,
@@ -114,28 +112,28 @@ def image_maps(
             elif index not in plan.outputs:
                 known.images[index], known.maps[index] = own.images[index], own.maps[index]
         else:
-            array = _covariances(inputs[index]) if index in inputs else None
-            made = _of_node(plan, index, known, count, array, None)
+            made = _of_node(plan, index, known, count, inputs.get(index), None)
             known.images[index], known.maps[index] = made
             if node.operation.is_stored and kernel_input is not None:
                 kernel_input(index, known)
     return known
 
 
-def _covariances(given: Input) -> Array | None:
-    """A batch of arrays, or the covariances of the images of a kernel with themselves."""
-    return given.cov1 if isinstance(given, Kernel) else given
-
-
 def _of_node(
-    plan: Plan, index: int, known: ImageMaps, count: int, array: Any, own: Pairs | None
+    plan: Plan, index: int, known: ImageMaps, count: int, batch: Batch | None, own: Pairs | None
 ) -> tuple[Image, Any]:
-    """What belongs to images after one node, and what their pairs need there."""
+    """What belongs to images after one node, and what their pairs need there.
+
+    `batch` is that of an input.
+    """
     node, step = plan.nodes[index], plan.steps[index]
     ahead = _ahead(plan, index) if step.renews_scale else Ahead()
     images = tuple(known.images[j] for j in node.inputs)
+    array = None if batch is None else batch.numbers
     image, maps = node.operation.of_image(images, Context(step, count, ahead, array, own))
-    return (image.without_values() if node.inputs else image), maps
+    if batch is None:
+        return image.without_values(), maps
+    return image.with_data(batch.images_last), maps
 
 
 def _ahead(plan: Plan, index: int) -> Ahead:

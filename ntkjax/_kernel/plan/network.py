@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from ntkjax._kernel.algebra.batch import Batch
 from ntkjax._kernel.algebra.graph import Graph, Node, Part, Value, build, map_value
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import LayerError
@@ -56,7 +57,7 @@ def _check_batches(graph: Graph, index: int) -> None:
 
 def network_graph(part: Part, items: list[Any], structure: Value) -> tuple[Graph, Value]:
     """The graph of a network on some inputs (arrays, or whatever has their shapes)."""
-    graph = Graph()
+    graph = Graph(keywords=_keywords(items))
     for index, item in enumerate(items):
         signal = _signal(item, index)
         if isinstance(item, Kernel):
@@ -66,7 +67,30 @@ def network_graph(part: Part, items: list[Any], structure: Value) -> tuple[Graph
     output = build(part, graph, structure, "network")
     for index in range(len(items)):
         _check_batches(graph, index)
+    _check_keywords(graph)
     return graph, output
+
+
+def _keywords(items: list[Any]) -> dict[str, tuple[Any, Any]]:
+    """The arrays that keywords of the call bring for first and second images; all inputs' alike."""
+    if isinstance(items[0], Kernel):
+        return {}
+    first, second = (Batch.of(batch).data for batch in items[0])
+    return {name: (array, second.get(name, array)) for name, array in first.items()}
+
+
+def _check_keywords(graph: Graph) -> None:
+    """Arrays of keywords must have an entry for each image."""
+    signal = graph.nodes[0].signal
+    for name, arrays in graph.keywords.items():
+        shapes = zip(arrays, (signal.shape1, signal.shape2), ("x1", "x2"), strict=True)
+        for array, shape, batch in shapes:
+            if array.shape[:1] != (shape[signal.batch_axis],):
+                raise LayerError(
+                    f"kernel_fn: {name} has shape {array.shape}, but {batch} holds "
+                    f"{shape[signal.batch_axis]} examples; its first axis runs over examples: "
+                    f"give one entry for each, as {name}=(for x1, for x2) where they differ."
+                )
 
 
 def network_plan(

@@ -1,0 +1,78 @@
+"""One batch of inputs of a call, and what else the call says of its images.
+
+Of two graphs of four nodes with three features, called with their adjacency matrices:
+
+    array   (2, 4, 3)                    as the caller laid it out
+    data    {"pattern": (2, 4, 4)}       images in the first axis
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ntkjax._kernel.algebra.kernel import Kernel
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """One batch of inputs.
+
+    Attributes:
+      array: the examples, as the caller laid them out; of an input that is a kernel, the kernel,
+        whose `cov1` holds the covariances of these images with themselves.
+      data: further arrays of the images, by the name of the keyword that brought them; images are
+        in the first axis.
+    """
+
+    array: Any
+    data: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, given: Any) -> "Batch":
+        """A batch as it is, or an array as a batch of which nothing else is known."""
+        return given if isinstance(given, Batch) else cls(given)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the examples."""
+        return self.array.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of their axes."""
+        return self.array.ndim
+
+    @property
+    def dtype(self) -> Any:
+        """Their dtype."""
+        return self.array.dtype
+
+    @property
+    def numbers(self) -> Any:
+        """The examples, or the covariances of images with themselves."""
+        return self.array.cov1 if isinstance(self.array, Kernel) else self.array
+
+    @property
+    def images_last(self) -> dict[str, Any]:
+        """The further data as images hold them."""
+        return jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), self.data)
+
+    def moved(self, source: int, destination: int) -> "Batch":
+        """The same with the axis of examples elsewhere."""
+        return dataclasses.replace(self, array=jnp.moveaxis(self.array, source, destination))
+
+    def joined(self, other: "Batch", axis: int) -> "Batch":
+        """Both batches as one, of arrays whose examples are along `axis`."""
+        data = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), self.data, other.data)
+        return Batch(_joined(self.array, other.array, axis), data)
+
+
+def _joined(first: Any, second: Any, axis: int) -> Any:
+    if not isinstance(first, Kernel):
+        return jnp.concatenate([first, second], axis)
+    if first.cov1 is None or second.cov1 is None:
+        return first.replace(cov1=None)
+    return first.replace(cov1=jnp.concatenate([first.cov1, second.cov1]))
