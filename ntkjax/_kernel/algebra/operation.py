@@ -84,6 +84,7 @@ class Step:
       inputs: the places of its inputs; of their forms, what `accepts` said.
       here: the place of its output.
       renews_scale: whether the images get a scale of their own here.
+      is_unscaled: whether all images have scale 1, because they are alike in size.
       is_supplement: whether the moments are E (g + g')^2 rather than E (g - g')^2 (see `pairs.py`
         of the engine).
     """
@@ -91,6 +92,7 @@ class Step:
     inputs: tuple[Place, ...]
     here: Place
     renews_scale: bool = False
+    is_unscaled: bool = False
     is_supplement: bool = False
 
     @property
@@ -167,6 +169,8 @@ class Operation:
     gives_distance = False
     #: Whether it can use E (g + g')^2 of its input beside the distances.
     takes_supplement = False
+    #: Whether it leaves images at scale 1 where the step says that they are unscaled.
+    works_unscaled = False
     #: Axes before the positions of the maps of `of_image`.
     map_axes = 0
     #: Keywords of `kernel_fn` that it takes: arrays of images, which it finds in `Image.data`.
@@ -200,6 +204,14 @@ class Operation:
     def renews_scale(self, scales: tuple[int, ...]) -> bool:
         """Whether images get a new scale, of inputs whose scales have these names."""
         return len(set(scales)) > 1
+
+    def fits_unscaled(self, maps: Any) -> Array | bool:
+        """Whether images that get a scale here lose nothing without it, besides for their sizes.
+
+        `maps` are what `of_image` makes of images that have scales.
+        """
+        del maps
+        return True
 
     def affine_variances(self) -> tuple[Any, Any] | None:
         """Variances of weights and biases, where the operation has such; for `Ahead`."""
@@ -275,7 +287,7 @@ class Operation:
         """
         raise NotImplementedError
 
-    def needs_supplement(self, pairs: tuple[Pairs, ...], seen: Seen) -> Array:
+    def needs_supplement(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Array:
         """Whether these pairs lose digits without E (g + g')^2; a scalar."""
         raise NotImplementedError
 

@@ -19,6 +19,7 @@ from ntkjax._kernel.algebra.boundary import materialized
 from ntkjax._kernel.algebra.diagonals import to_matrix
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.pairs import Pairs
+from ntkjax._kernel.engine.alike import are_alike
 from ntkjax._kernel.engine.contributions import ImageMaps
 from ntkjax._kernel.engine.images import Own, image_maps, own_kernels
 from ntkjax._kernel.engine.pairs import Stores
@@ -65,6 +66,14 @@ def prepared(plan: Plan, inputs: dict[int, Input], tiling: Tiling) -> tuple[list
         return arrays, own.of_images(lambda a: jnp.moveaxis(a, -1, 0))
 
     return owns, cut(tiling, lead(0), lead(1))
+
+
+def may_be_unscaled(plan: Plan, inputs: dict[int, Input]) -> Array:
+    """Whether the images are so alike that all may have scale 1; a scalar."""
+    batches = _batches(plan, inputs)
+    if plan.symmetric:
+        return are_alike(plan, batches[0], plan.counts[0])
+    return are_alike(plan, _together(plan, batches), sum(plan.counts))
 
 
 def tile_made(plan: Plan, tiling: Tiling, parts: Any, tile: Any) -> list[Pairs]:

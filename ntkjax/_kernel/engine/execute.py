@@ -8,6 +8,7 @@ that keeps a tile to itself does neither, and is a quarter faster for it; so on 
 threads as there are cores call the program. Several devices make a tile each at a time.
 """
 
+import dataclasses
 import functools
 import inspect
 from collections import deque
@@ -22,9 +23,17 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.algebra.graph import Part, Value, map_value
-from ntkjax._kernel.engine.evaluate import evaluate, finished, prepared, tile_made, tiles_for
+from ntkjax._kernel.engine.evaluate import (
+    evaluate,
+    finished,
+    may_be_unscaled,
+    prepared,
+    tile_made,
+    tiles_for,
+)
 from ntkjax._kernel.engine.stages import of_shapes, shapes_of, with_stages
 from ntkjax._kernel.engine.tiles import with_tile
+from ntkjax._kernel.plan.forecast import is_long
 from ntkjax._kernel.plan.network import network_plan
 from ntkjax._kernel.plan.plan import Request
 from ntkjax._kernel.plan.resources import Resources
@@ -51,7 +60,10 @@ def carried_out(
     arrays = *jax.tree.leaves((part, items)), jnp.zeros(())
     if not is_concrete(arrays):
         return _compiled(_one_program)(part, items, structure, request, resources.alone())
-    tiling = _tiling(*shapes, structure, request, resources)
+    tiling, may_be_unscaled = _tiling(*shapes, structure, request, resources)
+    if may_be_unscaled:
+        is_unscaled = _compiled(_are_alike)(part, items, structure, request, None)
+        request = dataclasses.replace(request, is_unscaled=bool(is_unscaled))
     if tiling is None or len(tiling.tiles) == 1:
         program = _compiled(_one_program, tiling is not None and tiling.is_wide)
         return program(part, items, structure, request, resources.alone())
@@ -145,14 +157,26 @@ def _threads(workers: int) -> ThreadPoolExecutor:
 @functools.lru_cache(maxsize=1024)
 def _tiling(
     tree: Any, shapes: tuple[Any, ...], structure: Value, request: Request, resources: Resources
-) -> Tiling | None:
-    """The tiles of a call whose network and inputs have these shapes; None for no tiles."""
+) -> tuple[Tiling | None, bool]:
+    """The tiles of a call, None for no tiles, and whether to ask if its images need scales.
 
-    def choose(part: Part, items: list[Any]) -> Tiling | None:
+    The call is of a network and inputs of these shapes.
+    """
+
+    def choose(part: Part, items: list[Any]) -> tuple[Tiling | None, bool]:
         plan, _ = network_plan(part, items, structure, request)
-        return tiles_for(plan, plan.of_items(items), resources)
+        tiling = tiles_for(plan, plan.of_items(items), resources)
+        return tiling, tiling is not None and plan.may_be_unscaled and is_long(plan)
 
     return of_shapes(tree, shapes, choose)
+
+
+def _are_alike(
+    part: Part, items: list[Any], structure: Value, request: Request, _: None
+) -> jax.Array:
+    """Whether the images are so alike that all may have scale 1; a scalar."""
+    plan, _ = network_plan(part, items, structure, request)
+    return may_be_unscaled(plan, plan.of_items(items))
 
 
 def _prepared(

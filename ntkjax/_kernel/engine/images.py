@@ -92,15 +92,16 @@ def image_maps(
     own: Own,
     collector: Callable[[int, ImageMaps], None] | None = None,
     kernel_input: Callable[[int, ImageMaps], None] | None = None,
+    end: int | None = None,
 ) -> ImageMaps:
-    """What belongs to `count` images at every node.
+    """What belongs to `count` images at every node (before node `end`).
 
     After collectors it is known from `own`, unless `collector` makes it.
     """
     known = ImageMaps({}, {})
     runs = find_runs(plan)
     done = -1
-    for index, node in enumerate(plan.nodes):
+    for index, node in enumerate(plan.nodes[:end]):
         if index <= done:
             continue
         if index in runs:

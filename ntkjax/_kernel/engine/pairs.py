@@ -146,7 +146,7 @@ def _pairs_of_node(segment: Segment, i: int, given: tuple[Pairs, ...], parts: Pa
     if not nodes:
         return operation.pair(given, seen, step)
     return lax.cond(
-        operation.needs_supplement(given, seen),
+        operation.needs_supplement(given, seen, step),
         lambda: operation.pair(given, seen, step, _supplement(segment, i, nodes, parts)),
         lambda: operation.pair(given, seen, step),
     )

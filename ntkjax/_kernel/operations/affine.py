@@ -45,7 +45,7 @@ _LEAST = 1e-30
 class _Maps(NamedTuple):
     """What the pairs of an affine map need of an image."""
 
-    inverse: Array | None  # 1 / s, where there are biases
+    inverse: Array | None  # 1 / s, where there are biases and scales
     var: Array | None  # of the input, where the covariance is to be made
 
 
@@ -63,6 +63,7 @@ class Affine(RowOperation):
     width_scale: float | None = static(default=None)
 
     carries_supplement = True
+    works_unscaled = True
 
     @property
     def is_standard(self) -> bool:
@@ -89,7 +90,7 @@ class Affine(RowOperation):
     def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, _Maps]:
         (image,) = images
         form, inverse = context.step.here.form, None
-        if self.bias_var is not None:
+        if self.bias_var is not None and not context.step.is_unscaled:
             # Clipped, so that no product of two overflows. A scale is no smaller than the biases
             # that it meets, so biases for which that would matter are zero in this dtype.
             scale = jnp.maximum(image.scale, jnp.finfo(image.scale.dtype).tiny ** 0.5)
@@ -98,14 +99,16 @@ class Affine(RowOperation):
         var = image.variance if whole and form.is_distance else None
         if image.variance is not None:
             after = self.weight_var * image.variance
-            if self.bias_var is not None and inverse is not None:
-                after = after + self.bias_var * jnp.square(inverse)
+            if self.bias_var is not None:
+                after = after + self.bias_var * (1.0 if inverse is None else jnp.square(inverse))
             image = image.with_variance(after)
         return image, _Maps(inverse, var)
 
     def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
         (given,) = pairs
         first, second, form = seen.first, seen.second, step.here.form
+        has_scales = self.bias_var is not None and not step.is_unscaled
+        inverses = first.inverse * second.inverse if has_scales else 1.0
         ntk = None if given.ntk is None else self.weight_var * given.ntk
         if form.has_tangent and not form.is_excess:  # of an excess that is all: a K + c = K'
             cov = given.moment
@@ -119,11 +122,13 @@ class Affine(RowOperation):
             ntk = added(ntk, a * cov)
             if self.bias_var is not None:
                 c: Any = 1.0 if self.is_standard else self.bias_var
-                ntk = ntk + c * (first.inverse * second.inverse)
+                ntk = ntk + c * inverses
         moment = self.weight_var * given.moment
         if self.bias_var is None:
             return Pairs(moment, ntk)
         if not form.is_distance:
-            return Pairs(moment + self.bias_var * (first.inverse * second.inverse), ntk)
+            return Pairs(moment + self.bias_var * inverses, ntk)
+        if step.is_unscaled:
+            return Pairs(moment + 4 * self.bias_var if step.is_supplement else moment, ntk)
         other = -second.inverse if step.is_supplement else second.inverse
         return Pairs(moment + self.bias_var * jnp.square(first.inverse - other), ntk)

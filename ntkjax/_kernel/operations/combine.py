@@ -29,6 +29,7 @@ class Sum(RowOperation):
     """Sum of independent zero-mean branches."""
 
     carries_supplement = True
+    works_unscaled = True
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         first = signals[0]

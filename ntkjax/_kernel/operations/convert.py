@@ -35,6 +35,8 @@ class Convert(RowOperation):
 
     to: Form = static()
 
+    works_unscaled = True
+
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         return signals[0]
 
@@ -71,6 +73,8 @@ class Reveal(RowOperation):
 
     with_distance: bool = static()
 
+    works_unscaled = True
+
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         return signals[0]
 
@@ -88,26 +92,32 @@ class Reveal(RowOperation):
         (image,) = images
         scale = on_positions(image.scale, context.step.below.ndim + 1)
         ones = Image(jnp.ones_like(image.scale), None, image.data)
-        return ones, (scale, image.variance)
+        return ones, (None if context.step.is_unscaled else scale, image.variance)
 
     def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
-        (given,), (s1, v1), (s2, v2) = pairs, seen.first, seen.second
+        (given,), nothing = pairs, (None, None)
+        (s1, v1), (s2, v2) = seen.first or nothing, seen.second or nothing
         cov = covariance(v1, v2, given.moment) if step.given.is_distance else given.moment
         ntk = given.ntk
         if step.here.form.has_tangent:
             ntk = added(ntk, cov) if step.given.is_excess else ntk
-            # One factor after the other, so that no product is out of range unless the kernel is.
-            ntk = jnp.zeros_like(cov) if ntk is None else s2 * (s1 * ntk)
+            ntk = jnp.zeros_like(cov) if ntk is None else ntk
+        if step.is_unscaled:
+            far = jnp.maximum(given.moment, 0.0) if step.here.form.has_distance else None
+            return Pairs(cov, ntk, far)
         distance = None
         if step.here.form.has_distance:
             far = rescaled(given.moment, (s1, s1 * v1), (s2, s2 * v2))
             distance = jnp.where(jnp.isfinite(far), jnp.maximum(far, 0.0), jnp.inf)
-        return Pairs(s2 * (s1 * cov), ntk, distance)
+        # One factor after the other, so that no product is out of range unless the kernel is.
+        return Pairs(s2 * (s1 * cov), None if ntk is None else s2 * (s1 * ntk), distance)
 
 
 @operation
 class Output(Collector):
     """All diagonals of an output, as they are."""
+
+    works_unscaled = True
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         return signals[0]

@@ -23,6 +23,7 @@ class Trace(RowOperation):
     batch_axis_out: int = static()
 
     carries_supplement = True
+    works_unscaled = True
 
     @property
     def keeps_periods(self) -> bool:

@@ -30,6 +30,7 @@ class ArrayInput(Operation):
 
     carries_supplement = True
     map_axes = 1
+    works_unscaled = True
 
     def form(self, given: tuple[Form, ...], is_distance: bool, ntk: bool) -> Form:
         return Form(is_distance)
@@ -38,6 +39,9 @@ class ArrayInput(Operation):
         """The images g = x / s, channels in front."""
         here = context.step.here
         x = by_position(context.array, here.signal, here.cross)
+        if context.step.is_unscaled:
+            var = jnp.mean(jnp.square(x), axis=0) if here.form.is_distance else None
+            return Image(jnp.ones(x.shape[-1:], x.dtype), var, {VALUES: x}), x
         axes = tuple(range(x.ndim - 1))
         # Of the positions that exist: dead places are zero, and count for nothing.
         std = root_mean_square(x[(slice(None), *here.cross.crop)], axes)

@@ -17,6 +17,7 @@ class LinearCollector(Collector):
     """Base of operations z[P] = sum_i a_Pi x[p_i], whose weights a are known beforehand."""
 
     needs_energy = True
+    works_unscaled = True
 
     def positions(self, image_map: Array, below: Diagonals, here: Diagonals) -> Array:
         """The operation on a map of positions of single images."""

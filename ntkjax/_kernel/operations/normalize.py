@@ -34,6 +34,7 @@ class Normalize(RowOperation):
     over: tuple[int, ...] = static()
 
     gives_distance = True
+    works_unscaled = True
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals
@@ -58,6 +59,8 @@ class Normalize(RowOperation):
         var = image.required_variance()
         inverse = self._inverse(var, on_positions(image.scale, var.ndim), step)
         std = safe_sqrt(var)
+        if step.is_unscaled:
+            return image.with_variance(jnp.square(inverse) * var), (inverse, std)
         size = (lax.stop_gradient(inverse * std))[step.here.cross.crop]
         scale = new_scale(size, context.ahead, tuple(range(step.below.ndim)))
         factor = inverse / on_positions(scale, var.ndim)

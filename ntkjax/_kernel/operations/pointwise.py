@@ -6,7 +6,7 @@ point, made once for each image and position, and what it makes of a pair,
     D <- E (f(u) - f(v))^2,    Theta <- Theta * E f'(u) f'(v).
 
 A positively homogeneous f commutes with the scales of images. Any other acts on u = s g itself, and
-its outputs get new scales s':
+where images have scales of their own, its outputs get new ones s':
 
     D_u = `rescaled` by s1, s2,    D' = E (f(u) - f(v))^2 `rescaled` by 1 / s1', 1 / s2'.
 
@@ -148,6 +148,7 @@ class Dual(RowOperation):
     activation: Activation
 
     gives_distance = True
+    works_unscaled = True
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals
@@ -169,11 +170,21 @@ class Dual(RowOperation):
     def renews_scale(self, scales: tuple[int, ...]) -> bool:
         return not self.activation.is_homogeneous
 
+    def _changes_scale(self, step: Step) -> bool:
+        return not (self.activation.is_homogeneous or step.is_unscaled)
+
+    def fits_unscaled(self, maps: Any) -> Array | bool:
+        """Whether no point is beyond the cap."""
+        if self.activation.is_homogeneous:
+            return True
+        cap = self._scaled_activation.cap(maps.std.dtype)
+        return jnp.all(maps.before[0] * maps.std < 0.9 * cap)
+
     takes_supplement = True
 
-    def needs_supplement(self, pairs: tuple[Pairs, ...], seen: Seen) -> Array:
+    def needs_supplement(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Array:
         first, second, distance = seen.first, seen.second, pairs[0].moment
-        if not self.activation.is_homogeneous:
+        if self._changes_scale(step):
             distance = rescaled(distance, first.before, second.before)
             first, second = first.point, second.point
         return jnp.any(self.activation.wants_supplement(first, second, distance))
@@ -189,7 +200,7 @@ class Dual(RowOperation):
     def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, Any]:
         (image,) = images
         var = image.required_variance()
-        if self.activation.is_homogeneous:
+        if not self._changes_scale(context.step):
             after = image.with_variance(self.activation.variance(var))
             return after, self.activation.point(var)
         return self._of_scaled_image(image, context)
@@ -237,7 +248,7 @@ class Dual(RowOperation):
         self, pairs: tuple[Pairs, ...], seen: Seen, step: Step, supplement: Array | None = None
     ) -> Pairs:
         (given,), form = pairs, step.given
-        if not self.activation.is_homogeneous:
+        if self._changes_scale(step):
             return self._scaled_pair(given, seen.first, seen.second, supplement, step)
         acute = step.signal.is_nonnegative
         dual = _expectations(

@@ -44,6 +44,7 @@ class TapSum(Windowed, RowOperation):
     windows: tuple[Window, ...] = static()
 
     carries_supplement = True
+    works_unscaled = True
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals

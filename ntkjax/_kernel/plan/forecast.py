@@ -13,8 +13,9 @@ from ntkjax._kernel.plan.tiling import SIDE, Need, Tiling, choose_tiling
 #: Floating-point operations in a second of one CPU core (measured on 21 convolutions with ReLU) and
 #: of an accelerator (a guess: nothing was measured there).
 _CORE, _ACCELERATOR = 5e10, 2e12
-#: Fewer operations are no work to share: handing out tiles takes some milliseconds.
-_WORTH_SHARING = 5e8
+#: Fewer operations are no work to share, or to prepare for: handing out tiles takes some
+#: milliseconds, and so does looking at all images.
+_WORTHWHILE = 5e8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +109,7 @@ def tiling_of(plan: Plan, itemsize: int, resources: Resources) -> Tiling:
     """The tiles in which a plan is carried out, for numbers of so many bytes."""
     scalar = all(plan.places[index].cross.ndim == 0 for index in plan.outputs)
     symmetric = plan.symmetric and scalar
-    operations = math.prod(plan.counts) * sum(stage.operations for stage in _stages(plan))
-    resources = resources if operations > _WORTH_SHARING else resources.alone()
+    resources = resources if is_long(plan) else resources.alone()
     shares = 1
     if plan.joint is not None and len(resources.devices) == 1:
         rows = plan.given_rows(plan.joint, plan.places[plan.joint].cross)
@@ -117,6 +117,12 @@ def tiling_of(plan: Plan, itemsize: int, resources: Resources) -> Tiling:
     need = need_of(plan, itemsize)
     tiling = choose_tiling(*plan.counts, need, symmetric, resources, shares)
     return dataclasses.replace(tiling, members=_most_members(plan, tiling.size2))
+
+
+def is_long(plan: Plan) -> bool:
+    """Whether a plan is so much work that milliseconds of preparation are worthwhile."""
+    operations = math.prod(plan.counts) * sum(stage.operations for stage in _stages(plan))
+    return operations > _WORTHWHILE
 
 
 def _most_members(plan: Plan, images: int) -> int:

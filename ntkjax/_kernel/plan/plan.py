@@ -44,6 +44,7 @@ class Request:
       cov: whether the covariances of images with themselves are wanted.
       diagonal_spatial: whether equal positions suffice.
       distance: whether the distances are wanted beside the covariances.
+      is_unscaled: whether the images are so alike in size that all may have scale 1.
       end: of a network that is cut into stages, the node that is the only output; None for all.
       replaced: the nodes whose kernels come as further inputs, from the stages before.
     """
@@ -52,6 +53,7 @@ class Request:
     cov: bool
     diagonal_spatial: bool
     distance: bool = False
+    is_unscaled: bool = False
     end: int | None = None
     replaced: tuple[int, ...] = ()
 
@@ -110,6 +112,17 @@ class Plan:
             i
             for i, node in enumerate(self.nodes)
             if node.operation.collects and i not in self.outputs
+        )
+
+    @functools.cached_property
+    def may_be_unscaled(self) -> bool:
+        """Whether its operations work on images of scale 1, and what these are is quickly known.
+
+        Below the last node with a scale of its own, no images with themselves are needed.
+        """
+        last = max((i for i, renews in enumerate(self.scales.renews) if renews), default=0)
+        return all(node.operation.works_unscaled for node in self.nodes) and not any(
+            node.operation.collects for node in self.nodes[:last]
         )
 
     @functools.cached_property
@@ -182,9 +195,11 @@ def make_plan(
     cross, own = _demands(nodes, ends, geometry, forms, request)
     parts = zip(nodes, cross, own, forms.held, *_halos(nodes, geometry), strict=True)
     places = tuple(Place(node.signal, *rest) for node, *rest in parts)
-    scales = find_scales(nodes)
+    scales = find_scales(nodes, request.is_unscaled)
     steps = tuple(
-        Step(_inputs(node, places, forms.taken[i]), places[i], scales.renews[i])
+        Step(
+            _inputs(node, places, forms.taken[i]), places[i], scales.renews[i], request.is_unscaled
+        )
         for i, node in enumerate(nodes)
     )
     items = tuple(zip(starts, inputs.values(), strict=True))

@@ -23,8 +23,10 @@ class Scales:
     ahead: dict[int, tuple[int, ...]]
 
 
-def find_scales(nodes: tuple[Node, ...]) -> Scales:
+def find_scales(nodes: tuple[Node, ...], is_unscaled: bool) -> Scales:
     """The scales of the nodes of a plan."""
+    if is_unscaled:
+        return Scales((False,) * len(nodes), {})
     names: list[int] = []
     ahead: dict[int, tuple[int, ...]] = {}
     for i, node in enumerate(nodes):
