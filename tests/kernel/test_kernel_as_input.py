@@ -102,3 +102,19 @@ def test_inputs_on_several_devices_meet_on_the_first_ones():
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("b_std", [None, 0.1])
+def test_two_networks_in_a_row_are_as_exact_as_one(b_std):
+    """Ten layers and ten more, of points of any size and nearly equal ones, in float32."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(10, 50))
+    near = x + 1e-3 * rng.normal(size=x.shape)
+    points = np.concatenate([x, 1.001 * x, -3 * x, 1e3 * x, near]).astype(np.float32)
+    layers = [layer for _ in range(10) for layer in (Dense(1, 2**0.5, b_std), Relu())]
+    lower, upper = serial(*layers, Dense(1, 2**0.5, b_std)), serial(Relu(), *layers[:-1])
+    exact = serial(lower, upper).kernel_fn(points.astype(float), None, ("nngp", "ntk"))
+    found = upper.kernel_fn(lower.kernel_fn(points), get=("nngp", "ntk"))
+    for one, other in zip(found, exact, strict=True):
+        size = np.sqrt(np.outer(np.diag(other), np.diag(other)))
+        assert np.max(np.abs(np.asarray(one, float) - np.asarray(other)) / size) < 2e-6

@@ -67,6 +67,22 @@ def rescaled(distance: Array, first: tuple[Array, Array], second: tuple[Array, A
     return a1 * a2 * distance + (a1 - a2) * (w1 - w2)
 
 
+def normalized_distance(distance: Array, first: Array, second: Array) -> Array:
+    """E (u / r1 - v / r2)^2 = (D - (r1 - r2)^2) / (r1 r2), of standard deviations r.
+
+    It is 2 (1 - cos) of the angle of the two points, from 0 to 4; 0 where one of them is zero.
+    """
+    product = first * second
+    positive = product > 0
+    across = distance - jnp.square(first - second)
+    return jnp.where(positive, jnp.clip(across / jnp.where(positive, product, 1.0), 0.0, 4.0), 0.0)
+
+
+def from_normalized(distance: Array, first: Array, second: Array) -> Array:
+    """D = (r1 - r2)^2 + r1 r2 E (u / r1 - v / r2)^2: the inverse of `normalized_distance`."""
+    return jnp.square(first - second) + first * second * distance
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Mixture:

@@ -22,7 +22,8 @@ from ntkjax._kernel.algebra.operation import (
     static,
     taken,
 )
-from ntkjax._kernel.algebra.pairs import Pairs, added, covariance, rescaled
+from ntkjax._kernel.algebra.pairs import Pairs, added, covariance, normalized_distance
+from ntkjax._kernel.algebra.roots import safe_sqrt
 from ntkjax._kernel.algebra.signal import Signal
 
 
@@ -68,7 +69,9 @@ class Convert(RowOperation):
 class Reveal(RowOperation):
     """The kernel of f = s g, as users see it: covariances, whole tangents, perhaps distances.
 
-    K = s1 s2 (v1 + v2 - D) / 2,    Theta = s1 s2 (...),    E (f - f')^2 by `rescaled`.
+    K = s1 s2 (v1 + v2 - D) / 2,    Theta = s1 s2 (...),
+
+and, with r the roots of v, the distance of the normalised f / (s r), which no scale changes.
     """
 
     with_distance: bool = static()
@@ -92,23 +95,22 @@ class Reveal(RowOperation):
         (image,) = images
         scale = on_positions(image.scale, context.step.below.ndim + 1)
         ones = Image(jnp.ones_like(image.scale), None, image.data)
-        return ones, (None if context.step.is_unscaled else scale, image.variance)
+        var = image.variance
+        std = safe_sqrt(var) if self.with_distance and var is not None else None
+        return ones, (None if context.step.is_unscaled else scale, var, std)
 
     def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
-        (given,), nothing = pairs, (None, None)
-        (s1, v1), (s2, v2) = seen.first or nothing, seen.second or nothing
+        (given,), nothing = pairs, (None, None, None)
+        (s1, v1, r1), (s2, v2, r2) = seen.first or nothing, seen.second or nothing
         cov = covariance(v1, v2, given.moment) if step.given.is_distance else given.moment
         ntk = given.ntk
         if step.here.form.has_tangent:
             ntk = added(ntk, cov) if step.given.is_excess else ntk
             ntk = jnp.zeros_like(cov) if ntk is None else ntk
+        has_distance = step.here.form.has_distance
+        distance = normalized_distance(given.moment, r1, r2) if has_distance else None
         if step.is_unscaled:
-            far = jnp.maximum(given.moment, 0.0) if step.here.form.has_distance else None
-            return Pairs(cov, ntk, far)
-        distance = None
-        if step.here.form.has_distance:
-            far = rescaled(given.moment, (s1, s1 * v1), (s2, s2 * v2))
-            distance = jnp.where(jnp.isfinite(far), jnp.maximum(far, 0.0), jnp.inf)
+            return Pairs(cov, ntk, distance)
         # One factor after the other, so that no product is out of range unless the kernel is.
         return Pairs(s2 * (s1 * cov), None if ntk is None else s2 * (s1 * ntk), distance)
 

@@ -26,14 +26,10 @@ from ntkjax._kernel.algebra.operation import (
     static,
     taken,
 )
-from ntkjax._kernel.algebra.pairs import Pairs, rescaled
+from ntkjax._kernel.algebra.pairs import Pairs, from_normalized
 from ntkjax._kernel.algebra.roots import safe_sqrt
 from ntkjax._kernel.algebra.signal import Signal
 from ntkjax._kernel.operations.whole import WholeOperation
-
-#: Images whose scales differ by a larger factor lose digits as distances in the units of f.
-_FAR = 2.0
-
 
 class _Side(NamedTuple):
     """What pairs need of the images of one side."""
@@ -103,11 +99,8 @@ def rows_of_kernel(kernel: Kernel, seen: Seen, step: Step) -> Pairs:
         v1, v2 = seen.first.variance[..., :, None], seen.second.variance[..., None, :]
         moment = distances(moment, grid, v1, v2)
         if kernel.distance is not None:
-            near = rows_of_matrix(kernel.distance, "distance", grid) / s1 / s2
-            # In units of f, a v is V / s = s v.
-            near = _from_units(near, grid, (s1[0], v1), (s2[0], v2))
-            large, small = jnp.maximum(s1, s2), jnp.minimum(s1, s2)
-            moment = jnp.where(large > _FAR * small, moment, near)
+            normalized = rows_of_matrix(kernel.distance, "distance", grid)
+            moment = _from_normalized(normalized, grid, v1, v2)
         if seen.same is not None:
             zero = grid.row_index((0,) * grid.ndim)
             same = on_positions(seen.same, grid.ndim + 2)
@@ -122,14 +115,12 @@ def _scales(first: Array, second: Array, ndim: int) -> tuple[Array, Array]:
     return on_positions(first[:, None], ndim), on_positions(second[None, :], ndim)
 
 
-def _from_units(rows: Array, grid: Diagonals, first: Any, second: Any) -> Array:
-    """Distances of g, of those of f over s1 s2: D / (s1 s2) + (1/s1 - 1/s2)(s1 v1 - s2 v2)."""
-    (s1, v1), (s2, v2) = first, second
+def _from_normalized(rows: Array, grid: Diagonals, first: Array, second: Array) -> Array:
+    """Distances of g, of those of normalised images and of variances."""
+    std1, std2 = safe_sqrt(first), safe_sqrt(second)
 
     def one(row: Array, shift: Array) -> Array:
-        v = shifted(v2, tuple(shift))
-        across = rescaled(jnp.zeros_like(row), (1 / s1, s1 * v1), (1 / s2, s2 * v))
-        return jnp.maximum(row + across, 0.0)
+        return from_normalized(row, std1, shifted(std2, tuple(shift)))
 
     return jax.vmap(one)(rows, jnp.asarray(grid.displacements()))
 
