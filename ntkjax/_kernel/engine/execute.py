@@ -33,7 +33,7 @@ from ntkjax._kernel.engine.evaluate import (
 )
 from ntkjax._kernel.engine.stages import of_shapes, shapes_of, with_stages
 from ntkjax._kernel.engine.tiles import with_tile
-from ntkjax._kernel.plan.forecast import is_long
+from ntkjax._kernel.plan.forecast import has_costly_scales
 from ntkjax._kernel.plan.network import network_plan
 from ntkjax._kernel.plan.plan import Request
 from ntkjax._kernel.plan.resources import Resources
@@ -166,7 +166,7 @@ def _tiling(
     def choose(part: Part, items: list[Any]) -> tuple[Tiling | None, bool]:
         plan, _ = network_plan(part, items, structure, request)
         tiling = tiles_for(plan, plan.of_items(items), resources)
-        return tiling, tiling is not None and plan.may_be_unscaled and is_long(plan)
+        return tiling, tiling is not None and plan.may_be_unscaled and has_costly_scales(plan)
 
     return of_shapes(tree, shapes, choose)
 

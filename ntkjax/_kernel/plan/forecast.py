@@ -119,6 +119,15 @@ def tiling_of(plan: Plan, itemsize: int, resources: Resources) -> Tiling:
     return dataclasses.replace(tiling, members=_most_members(plan, tiling.size2))
 
 
+def has_costly_scales(plan: Plan) -> bool:
+    """Whether a program without scales is so much faster, to run or to compile, that it is sought.
+
+    The branches of an activation that changes scales take longer to compile than all else.
+    """
+    nodes = zip(plan.nodes, plan.scales.renews, strict=True)
+    return is_long(plan) or any(renews and node.operation.is_costly for node, renews in nodes)
+
+
 def is_long(plan: Plan) -> bool:
     """Whether a plan is so much work that milliseconds of preparation are worthwhile."""
     operations = math.prod(plan.counts) * sum(stage.operations for stage in _stages(plan))
