@@ -43,8 +43,8 @@ class Kernel:
       mask1: reserved for masked inputs; None.
       mask2: reserved for masked inputs; None.
       distance: E (z(x1) / r1 - z(x2) / r2)^2, with r the standard deviations: 2 (1 - cos) of the
-        angle of two points. It keeps the digits that the covariance of nearly parallel points loses;
-        0 where a point is zero; None where it is not known.
+        angle of two points, which keeps the digits that the covariance of nearly parallel points
+        loses. It is 0 where a point is zero; None where it is not known.
 
     Returns:
       A pytree; `replace` returns a copy with other values.

@@ -6,6 +6,8 @@ float32, f(x) = 1 and f(x') = 0.5: from D, rounded to 6e-8, K is known to 6e-8 /
 call whose arrays are known looks at all of its images first, which takes little beside their pairs.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -18,7 +20,7 @@ _RATIO = 3.0
 _SIZE = 1e3
 
 
-def are_alike(plan: Plan, inputs: dict[int, Array], count: int) -> Array:
+def are_alike(plan: Plan, inputs: dict[int, Any], count: int) -> Array:
     """Whether these `count` images could all be held at scale 1; a scalar."""
     renewed = [i for i, renews in enumerate(plan.scales.renews) if renews]
     known = image_maps(plan.of_images, inputs, count, Own({}, {}, {}), end=renewed[-1] + 1)

@@ -71,7 +71,7 @@ class Reveal(RowOperation):
 
     K = s1 s2 (v1 + v2 - D) / 2,    Theta = s1 s2 (...),
 
-and, with r the roots of v, the distance of the normalised f / (s r), which no scale changes.
+    and, with r the roots of v, the distance of the normalised f / (s r), which no scale changes.
     """
 
     with_distance: bool = static()
@@ -100,7 +100,8 @@ and, with r the roots of v, the distance of the normalised f / (s r), which no s
         return ones, (None if context.step.is_unscaled else scale, var, std)
 
     def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
-        (given,), nothing = pairs, (None, None, None)
+        (given,) = pairs
+        nothing: Any = (None, None, None)  # as of images of scale 1 in covariance form
         (s1, v1, r1), (s2, v2, r2) = seen.first or nothing, seen.second or nothing
         cov = covariance(v1, v2, given.moment) if step.given.is_distance else given.moment
         ntk = given.ntk

@@ -6,7 +6,7 @@ their scales, and distances where they are known.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ from ntkjax._kernel.algebra.pairs import Pairs, from_normalized
 from ntkjax._kernel.algebra.roots import safe_sqrt
 from ntkjax._kernel.algebra.signal import Signal
 from ntkjax._kernel.operations.whole import WholeOperation
+
 
 class _Side(NamedTuple):
     """What pairs need of the images of one side."""
