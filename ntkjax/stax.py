@@ -1,5 +1,10 @@
 """Layers of infinitely wide networks; each is a triple `(init_fn, apply_fn, kernel_fn)`."""
 
+from ntkjax._layers.attention import (
+    AttentionMechanism,
+    GlobalSelfAttention,
+    PositionalEmbedding,
+)
 from ntkjax._layers.branching import FanInSum, FanOut, Identity
 from ntkjax._layers.combinators import parallel, repeat, serial
 from ntkjax._layers.conv import Conv
@@ -13,6 +18,7 @@ from ntkjax._layers.rectifiers import ABRelu, Abs, LeakyRelu, Relu
 __all__ = [
     "ABRelu",
     "Abs",
+    "AttentionMechanism",
     "AvgPool",
     "Conv",
     "Dense",
@@ -22,10 +28,12 @@ __all__ = [
     "Flatten",
     "Gelu",
     "GlobalAvgPool",
+    "GlobalSelfAttention",
     "GlobalSumPool",
     "Identity",
     "LayerNorm",
     "LeakyRelu",
+    "PositionalEmbedding",
     "Relu",
     "SumPool",
     "parallel",

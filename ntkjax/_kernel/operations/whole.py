@@ -11,6 +11,7 @@ positions, A1 = A2 = [[1/2, 1/2]] and distances D of the images with themselves 
     M = A1 D_12 A2^T = 2,    e1 = e2 = A D_11 A^T / 2 = 1/2,    D' = M - e1 - e2 = 1.
 """
 
+import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -86,51 +87,66 @@ class LinearMap(WholeOperation):
         """
         raise NotImplementedError
 
+    def mixing(self, image: Image, own: Array, context: Context) -> tuple[Array, Array]:
+        """The weights with which g after the map is made of g before it, and the scale after.
+
+        `own` is the kernel of g before. Overridden where weights may be beyond the range of their
+        dtype.
+        """
+        in_units_of_f = own * jnp.square(image.scale)[:, None, None]
+        return self.weights(image, in_units_of_f, context.step), image.scale
+
     def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, _Linear]:
         (image,), step = images, context.step
         below = square(to_matrix(context.own.moment, step.below.all()), step.below)
         own = below
         if image.variance is not None:
-            var = self._flat(image.variance, step.below).T
+            var = flat_map(image.variance, step.below).T
             own = 0.5 * (var[:, :, None] + var[:, None, :] - below)
-        weights = self.weights(image, own * jnp.square(image.scale)[:, None, None], step)
+        weights, scale = self.mixing(image, own, context)
+        image = dataclasses.replace(image, scale=scale)
         if image.variance is None:
             return image, _Linear(weights, None)
         mean = jnp.einsum("Ppn,np->Pn", weights, var, precision=lax.Precision.HIGHEST)
         mixed = _mapped(below, weights, weights)
         energy = 0.5 * jnp.diagonal(mixed, axis1=-2, axis2=-1).T
         mixture = Mixture(mean, jnp.sum(weights, 1), energy)
-        return image.with_variance(self._padded(mixture.variance(), step)), _Linear(
+        return image.with_variance(padded_map(jnp.maximum(mixture.variance(), 0.0), step.here.cross)), _Linear(
             weights, mixture
         )
-
-    def _flat(self, image_map: Array, grid: Diagonals) -> Array:
-        """A map of positions, `[p, image]`."""
-        return image_map[grid.crop].reshape(math.prod(grid.sizes), *image_map.shape[grid.ndim :])
-
-    def _padded(self, flat: Array, step: Step) -> Array:
-        """The map `[position per axis ..., image]` of `[P, image]`."""
-        grid = step.here.cross
-        array = flat.reshape(*grid.sizes, flat.shape[-1])
-        pad = [(0, n - size) for size, n in zip(grid.sizes, grid.periods, strict=True)]
-        return jnp.pad(array, [*pad, (0, 0)])
 
     def whole(self, pairs: Pairs, seen: Seen, step: Step) -> Pairs:
         first, second, here = seen.first, seen.second, step.here.cross
         after = pairs.map(lambda a: _mapped(square(a, step.below), first.weights, second.weights))
         if not step.here.form.is_distance:
             return after.map(lambda a: interleaved(a, here))
-        sides = _sides(first.mixture, second.mixture, after.moment.ndim > 3)
+        sides = as_pairs(first.mixture, second.mixture, after.moment.ndim > 3)
         distance = mixed_distance(after.moment, *sides)
         if seen.same is not None:
-            eye = jnp.eye(distance.shape[-1], dtype=bool)
-            itself = seen.same[..., None, None] & on_positions(eye, distance.ndim)
-            distance = jnp.where(itself, 0.0, distance)
+            distance = jnp.where(of_themselves(seen.same, distance), 0.0, distance)
         return Pairs(distance, after.ntk).map(lambda a: interleaved(a, here))
 
 
-def _sides(first: Mixture, second: Mixture, are_pairs: bool) -> tuple[Mixture, Mixture]:
-    """Mixtures `[P, image]` of both sides as `[*lanes, P, Q]` sees them."""
+def flat_map(image_map: Array, grid: Diagonals) -> Array:
+    """A map of positions as `[p, image]`, those of all axes in one."""
+    return image_map[grid.crop].reshape(math.prod(grid.sizes), *image_map.shape[grid.ndim :])
+
+
+def padded_map(flat: Array, grid: Diagonals) -> Array:
+    """The inverse of `flat_map`."""
+    array = flat.reshape(*grid.sizes, flat.shape[-1])
+    pad = [(0, n - size) for size, n in zip(grid.sizes, grid.periods, strict=True)]
+    return jnp.pad(array, [*pad, (0, 0)])
+
+
+def of_themselves(same: Array, matrix: Array) -> Array:
+    """Which entries `[*lanes, p, q]` are of one position of an image with itself."""
+    eye = jnp.eye(matrix.shape[-1], dtype=bool)
+    return same[..., None, None] & on_positions(eye, matrix.ndim)
+
+
+def as_pairs(first: Any, second: Any, are_pairs: bool) -> tuple[Any, Any]:
+    """Maps `[P, image]` of both sides as `[*lanes, P, Q]` sees them."""
     one = jax.tree.map(lambda a: a.T[:, None, :, None] if are_pairs else a.T[:, :, None], first)
     two = jax.tree.map(lambda a: a.T[None, :, None, :] if are_pairs else a.T[:, None, :], second)
     return one, two

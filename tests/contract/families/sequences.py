@@ -1,0 +1,40 @@
+"""Cases of attention and of layers of sequences."""
+
+from ntkjax.stax import GlobalSelfAttention
+from tests.contract import twins_sequences
+from tests.contract.case import Case
+
+STDS = {"W_key_std": 0.5, "W_query_std": 1.2, "W_value_std": 0.8, "W_out_std": 1.5}
+OF_TWIN = {"score_std": 0.5 * 1.2, "value_std": 0.8 * 1.5}
+
+
+def attention(n, **options):
+    """Means over heads and channels of values are right however few there are; scores are not."""
+    return GlobalSelfAttention(32, n, 16, 2, **STDS, **options)
+
+
+def attention_twin(**options):
+    return twins_sequences.attention(**OF_TWIN, **options)
+
+
+# Embeddings are in `tests/layers/test_attention.py`: those of a finite network have few channels.
+CASES = [
+    Case(
+        "GlobalSelfAttention", ("GlobalSelfAttention", "AttentionMechanism", "PositionalEmbedding"),
+        lambda n: [attention(n, b_std=0.3)],
+        attention_twin(b_std=0.3), (3, 2), widths=(1024,),
+    ),
+    Case(
+        "GlobalSelfAttention, absolute scores", (),
+        lambda n: [attention(n, attention_mechanism="ABS")],
+        attention_twin(mechanism="ABS"), (2, 2, 2), widths=(1024,),
+    ),
+    Case(
+        "GlobalSelfAttention, scaled by the root", (),
+        lambda n: [
+            attention(n, linear_scaling=False, attention_mechanism="IDENTITY", b_std=0.3),
+        ],
+        attention_twin(mechanism="IDENTITY", linear_scaling=False, b_std=0.3),
+        (3, 2), widths=(32,),
+    ),
+]  # fmt: skip
