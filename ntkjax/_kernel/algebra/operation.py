@@ -175,6 +175,8 @@ class Operation:
     map_axes = 0
     #: Keywords of `kernel_fn` that it takes: arrays of images, which it finds in `Image.data`.
     keywords: tuple[str, ...] = ()
+    #: Of a collector, how many more arrays as large as its total it holds at a time.
+    copies = 0
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         """The signal after this operation; raises `LayerError` where the input does not fit.

@@ -37,6 +37,8 @@ class WholeOperation(Collector):
 
     needs_self = True
     is_seen_whole = True
+    #: The matrix, what becomes of it, and what lies between.
+    copies = 3
 
     @property
     def keeps_periods(self) -> bool:

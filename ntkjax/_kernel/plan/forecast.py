@@ -16,6 +16,8 @@ _CORE, _ACCELERATOR = 5e10, 2e12
 #: Fewer operations are no work to share, or to prepare for: handing out tiles takes some
 #: milliseconds, and so does looking at all images.
 _WORTHWHILE = 5e8
+#: Bytes of a tile whose pairs of positions are all stored: a larger one is no faster.
+_STORED = 2**27
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +117,8 @@ def tiling_of(plan: Plan, itemsize: int, resources: Resources) -> Tiling:
         rows = plan.given_rows(plan.joint, plan.places[plan.joint].cross)
         shares = math.gcd(rows.count, resources.workers)
     need = need_of(plan, itemsize)
+    if any(node.operation.copies for node in plan.nodes):
+        resources = dataclasses.replace(resources, budget=min(resources.budget, _STORED))
     tiling = choose_tiling(*plan.counts, need, symmetric, resources, shares)
     return dataclasses.replace(tiling, members=_most_members(plan, tiling.size2))
 
@@ -149,7 +153,7 @@ def need_of(plan: Plan, itemsize: int) -> Need:
         operation: Any = node.operation
         if operation.collects:
             total = operation.start(plan.steps[index].below, place.cross, ())
-            pair += kernels * math.prod(total)
+            pair += kernels * math.prod(total) * (1 + operation.copies)
         # Maps of an image, once around and twice along every axis, and as pairs see them.
         maps = 3 if operation.is_costly else 1
         image += places[index] * maps * (2 + 2**place.cross.ndim)
