@@ -22,7 +22,7 @@ from ntkjax._layers.checks import (
     check_number,
     show,
 )
-from ntkjax._layers.finite import axis_of, check_channels, one_array, one_shape, with_weights
+from ntkjax._layers.finite import axis_of, check_channels, one_shape, with_weights
 from ntkjax._layers.layer import Layer, make_layer
 from ntkjax._layers.positions import Decay, check_decay, check_norm, correlated, covariances
 
@@ -232,8 +232,8 @@ def GlobalSelfAttention(
     Raises:
       ValueError: an argument is out of its range.
       TypeError: a standard deviation is no real number, or an axis no integer.
-      NotImplementedError: when `kernel_fn` is called, if `linear_scaling` is False and the mechanism
-        is not "IDENTITY": no closed form is known.
+      NotImplementedError: `kernel_fn` is called, `linear_scaling` is False and the mechanism is not
+        "IDENTITY": no closed form is known.
 
     Source: Hron et al. 2020, arXiv 2006.10540, sections 3-4 and appendix.
 

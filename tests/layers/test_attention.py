@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkjax import config, stax
+from ntkjax import stax
 from ntkjax._layers.positions import correlated
 from ntkjax.stax import AttentionMechanism, Dense, GlobalSelfAttention, PositionalEmbedding, serial
 from tests.contract import twins, twins_sequences

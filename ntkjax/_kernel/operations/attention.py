@@ -20,7 +20,7 @@ deviation of embeddings, K~ = m^2 (w (s / m)^2 K_g + R / m^2), whose brackets ar
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -140,8 +140,8 @@ class _Side(NamedTuple):
 
     factors: Factors
     total: Array  # S of the image with itself
-    var: Array | None  # of g, in distance form
-    seen: Array | None  # K~[p, p] / m^2
+    var: Array  # of g, in distance form
+    seen: Array  # K~[p, p] / m^2
     factor: Array  # from K~ S, without its sizes, to the new scale
 
 
@@ -167,7 +167,7 @@ class AttendProducts(WholeOperation):
     def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, _Side]:
         (image,), step = images, context.step
         own = square(to_matrix(context.own.moment, step.below.all()), step.below)
-        before = None
+        before = jnp.ones_like(image.scale)[None]  # of no use where covariances are held
         if image.variance is not None:
             before = flat_map(image.variance, step.below)
             var = before.T
@@ -183,7 +183,7 @@ class AttendProducts(WholeOperation):
         known = image.variance is not None
         after = padded_map(jnp.square(factor) * seen * total, step.here.cross) if known else None
         side = _Side(
-            Factors(*(a[None] for a in factors)), total, before, seen if known else None, factor,
+            Factors(*(a[None] for a in factors)), total, before, seen, factor,
         )  # fmt: skip
         return Image(scale, after, image.data), side
 
@@ -199,10 +199,8 @@ class AttendProducts(WholeOperation):
         made = made if step.here.form.has_tangent else Pairs(made.moment)
         return made.map(lambda a: interleaved(a, step.here.cross))
 
-    def _of_distances(
-        self, given: Pairs, first: _Side, second: _Side, same: Array | None
-    ) -> Pairs:
-        """Of a product of two kernels, that of positions (a = K~) and that of images (b = S):
+    def _of_distances(self, given: Pairs, first: _Side, second: _Side, same: Array | None) -> Pairs:
+        """Of a product of two kernels, that of positions (a = K~) and that of images (b = S).
 
         D' = Ka Db + Kb Da + e1a e1b + e2a e2b, with e = v - K.
         """
@@ -216,12 +214,8 @@ class AttendProducts(WholeOperation):
         distance = (
             by_keys * apart
             + total * distance
-            + 0.25
-            * (first.seen - second.seen + distance)
-            * (first.total - second.total + apart)
-            + 0.25
-            * (second.seen - first.seen + distance)
-            * (second.total - first.total + apart)
+            + 0.25 * (first.seen - second.seen + distance) * (first.total - second.total + apart)
+            + 0.25 * (second.seen - first.seen + distance) * (second.total - first.total + apart)
         )
         sides = [(s.factor, s.factor * s.seen * s.total) for s in (first, second)]
         distance = jnp.maximum(rescaled(distance, *sides), 0.0)
@@ -241,8 +235,9 @@ class AttendProducts(WholeOperation):
         if self.embeddings is None:
             return distance
         (_, c1, i1), (_, c2, i2) = first.factors, second.factors
-        matrix, variance = self._matrix(distance), jnp.asarray(
-            self.embeddings.variance, distance.dtype
+        matrix, variance = (
+            self._matrix(distance),
+            jnp.asarray(self.embeddings.variance, distance.dtype),
         )
         of_input = rescaled(distance, (c1, c1 * first.var), (c2, c2 * second.var))
         of_positions = variance * jnp.square(i1 - i2) + 2 * (variance - matrix) * (i1 * i2)

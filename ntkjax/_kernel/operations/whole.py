@@ -113,9 +113,8 @@ class LinearMap(WholeOperation):
         mixed = _mapped(below, weights, weights)
         energy = 0.5 * jnp.diagonal(mixed, axis1=-2, axis2=-1).T
         mixture = Mixture(mean, jnp.sum(weights, 1), energy)
-        return image.with_variance(padded_map(jnp.maximum(mixture.variance(), 0.0), step.here.cross)), _Linear(
-            weights, mixture
-        )
+        after = padded_map(jnp.maximum(mixture.variance(), 0.0), step.here.cross)
+        return image.with_variance(after), _Linear(weights, mixture)
 
     def whole(self, pairs: Pairs, seen: Seen, step: Step) -> Pairs:
         first, second, here = seen.first, seen.second, step.here.cross
