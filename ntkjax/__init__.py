@@ -10,6 +10,7 @@ from ntkjax._finite import (
 from ntkjax._inference.kernel_regression import ntk_predict
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.config import config
+from ntkjax._layers.dual import dual
 from ntkjax._paper import compute_cntk, compute_ntk_relu
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "compute_cntk",
     "compute_ntk_relu",
     "config",
+    "dual",
     "empirical_kernel_fn",
     "empirical_nngp_fn",
     "empirical_ntk_fn",

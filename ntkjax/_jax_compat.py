@@ -1,4 +1,4 @@
-"""What ntkjax asks of JAX beyond its documented interface, in one place.
+"""What ntkjax asks of JAX beyond its documented interface, or by changing names, in one place.
 
 `jax.core.Tracer` is the class of every array whose values a transformation (jit, grad, vmap) has
 not computed yet. Code that must look at values asks here whether there are any. And the type of an
@@ -8,6 +8,7 @@ array within `jax.shard_map` tells over which axes of the mesh it varies, under 
 from typing import Any
 
 import jax
+import jax.experimental
 from jax.core import Tracer
 
 
@@ -26,3 +27,9 @@ def varying_axes(array: Any) -> frozenset[Any]:
     kind = jax.typeof(array)
     manual = getattr(kind, "manual_axis_type", None)
     return getattr(kind, "vma", None) or getattr(manual, "varying", None) or frozenset()
+
+
+def double_precision() -> Any:
+    """A context in which JAX knows float64, whatever its configuration."""
+    home: Any = jax if hasattr(jax, "enable_x64") else jax.experimental
+    return home.enable_x64(True)

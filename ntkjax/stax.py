@@ -12,6 +12,7 @@ from ntkjax._layers.dense import Dense
 from ntkjax._layers.error_functions import Erf, Gelu
 from ntkjax._layers.flatten import Flatten
 from ntkjax._layers.norm import LayerNorm
+from ntkjax._layers.numerical import Elementwise, ElementwiseNumerical
 from ntkjax._layers.pool import AvgPool, GlobalAvgPool, GlobalSumPool, SumPool
 from ntkjax._layers.rectifiers import ABRelu, Abs, LeakyRelu, Relu
 
@@ -22,6 +23,8 @@ __all__ = [
     "AvgPool",
     "Conv",
     "Dense",
+    "Elementwise",
+    "ElementwiseNumerical",
     "Erf",
     "FanInSum",
     "FanOut",

@@ -64,6 +64,7 @@ class CovarianceActivation:
 
     is_nonnegative = False
     is_homogeneous = False
+    is_uniform = True
     growth = 0
 
     def nngp_fn(self, cov12: Array, var1: Array, var2: Array) -> Array:

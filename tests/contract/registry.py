@@ -5,6 +5,6 @@ line for its twin. It is thereby held to every law of this folder. Networks of a
 that a law may put something between any two of their layers.
 """
 
-from tests.contract.families import sequences, spine
+from tests.contract.families import numerical, sequences, spine
 
-CASES = [*sequences.CASES, *spine.CASES]
+CASES = [*numerical.CASES, *sequences.CASES, *spine.CASES]

@@ -48,6 +48,9 @@ class Activation(Protocol):
       is_nonnegative: whether f is, so that its outputs have no negative covariance.
       is_homogeneous: whether f(a x) = a f(x) for all a > 0.
       growth: the degree k of f at infinity: f(a x) is about a^k f(x) for large x.
+
+    One that is not homogeneous may say `is_uniform = True`: `far` is then as good for points that
+    are alike, and is asked of all pairs, so that one form is compiled, not two.
     """
 
     @property
@@ -281,6 +284,8 @@ class Dual(RowOperation):
             made = self._near(moment, first, second, supplement, acute)
             return _in_new_scale(*made, given, first, second, step)
 
+        if getattr(self.activation, "is_uniform", False):
+            return far()
         return lax.cond(jnp.maximum(*apart) > _FAR, far, near)
 
     def _near(

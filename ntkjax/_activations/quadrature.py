@@ -1,0 +1,341 @@
+r"""Any function f, by quadrature that knows where f has kinks and steps.
+
+A pair is written as a Gaussian u and what v adds to it,
+
+    u = r1 x,    v = b u + s y,    b = c r2 / r1,    s = r2 sin(theta),
+
+of independent standard Gaussians x and y, with c = cos(theta) and the larger variance first. All
+expectations are integrals over x and y of functions that are smooth between the edges of f (its
+kinks and steps, and points between which it is a polynomial to a rounding error, see
+`ntkjax._activations.pieces`). In y, given x, the edges t lie at (t - b u) / s. The integral over y
+is a function of x with edges at t / r1, and with edges at t / b that are blurred by s. Each
+interval between two edges takes a Gauss-Legendre rule.
+
+The distance is the integral of (f(u) - f(v))^2 itself: near-equal points, for which s is small and
+b near 1, keep their digits. Nothing is different where points are equal or opposite (s = 0), or
+where one is zero. Derivatives are those of the rule, edges included; in the direction of s^2, of
+which s is the root, they count as zero where s is.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import DTypeLike
+
+from ntkjax._activations.angle import Deviation, nearly_opposite
+from ntkjax._activations.forward import forwards
+from ntkjax._activations.pieces import Pieces
+from ntkjax._activations.scalar_function import ACCURACY, ScalarFunction
+from ntkjax._kernel.algebra.operation import operation, static
+from ntkjax._kernel.algebra.roots import safe_sqrt
+from ntkjax._kernel.operations.pointwise import DualPair, FarPair
+
+
+class Rule(NamedTuple):
+    """How finely to integrate."""
+
+    count: int  # nodes of an interval
+    reach: float  # beyond so many standard deviations, nothing is left
+
+    @classmethod
+    def of(cls, dtype: DTypeLike) -> "Rule":
+        """As finely as the dtype can tell."""
+        bits = jnp.finfo(dtype).bits
+        return cls(ACCURACY[bits][0], {32: 6.0, 64: 8.5}[bits])
+
+    def coarser(self) -> "Rule":
+        """One whose difference from this one bounds the error of this one."""
+        return Rule(self.count - 3, self.reach)
+
+    @property
+    def widths(self) -> tuple[float, ...]:
+        """Edges that resolve the density of a Gaussian."""
+        return (-self.reach, -4.0, -1.5, 1.5, 4.0, self.reach)
+
+    def legendre(self, dtype: DTypeLike, ndim: int) -> tuple[Array, Array]:
+        """Nodes and weights on [0, 1], before `ndim` axes."""
+        nodes, weights = np.polynomial.legendre.leggauss(self.count)
+        shape = (self.count,) + (1,) * ndim
+        nodes, weights = (nodes + 1) / 2, weights / 2
+        return jnp.asarray(nodes.reshape(shape), dtype), jnp.asarray(weights.reshape(shape), dtype)
+
+
+class Moments(NamedTuple):
+    """Expectations of a pair."""
+
+    covariance: Array  # E f(u) f(v)
+    distance: Array  # E (f(u) - f(v))^2
+    slope: Array  # E f'(u) f'(v)
+
+
+class _Turn(NamedTuple):
+    """A pair, the larger point first."""
+
+    std: Array  # r1
+    slope: Array  # b
+    rest: Array  # s
+
+
+def _edge(numerator: Array, denominator: Array, reach: float) -> Array:
+    """The quotient, within the reach; denominators of no size put it at the end."""
+    inside = jnp.abs(numerator) < reach * jnp.abs(denominator)
+    quotient = numerator / jnp.where(inside, denominator, 1.0)
+    end = jnp.where((numerator < 0) == (denominator < 0), reach, -reach)
+    return jnp.where(inside, quotient, end.astype(quotient.dtype))
+
+
+def _density(x: Array) -> Array:
+    return jnp.exp(-0.5 * jnp.square(x)) * (2 * np.pi) ** -0.5
+
+
+def _integral(edges: Array, rule: Rule, integrand: Callable[[Array], Any], like: Any) -> Any:
+    """The sum over all intervals between sorted edges; empty intervals cost nothing.
+
+    `integrand` takes nodes, `[node, ...]`, and returns arrays of that shape.
+    """
+    nodes, weights = rule.legendre(edges.dtype, edges.ndim - 1)
+
+    def of_interval(total: Any, ends: tuple[Array, Array]) -> tuple[Any, None]:
+        start, end = ends
+
+        def full(total: Any) -> Any:
+            x = start[None] + (end - start)[None] * nodes
+            weight = (end - start)[None] * weights * _density(x)
+            return jax.tree.map(lambda t, f: t + jnp.sum(weight * f, 0), total, integrand(x))
+
+        return lax.cond(jnp.any(end > start), full, lambda total: total, total), None
+
+    total, _ = lax.scan(of_interval, like, (edges[:-1], edges[1:]))
+    return total
+
+
+def pair_moments(
+    function: ScalarFunction,
+    pieces: Pieces,
+    rule: Rule,
+    first: Array,
+    second: Array,
+    rest: Array,
+    other: Array,
+) -> Moments:
+    """The expectations of pairs, by the rule.
+
+    Args:
+      function: f.
+      pieces: between which edges it is smooth.
+      rule: how finely to integrate.
+      first: standard deviations r1, `[...]`.
+      second: standard deviations r2.
+      rest: r1 r2 - K.
+      other: r1 r2 + K.
+    """
+    arrays = jnp.broadcast_arrays(first, second, rest, other)
+    return forwards(functools.partial(_pair_moments, function, pieces, rule))(*arrays)
+
+
+def _pair_moments(function: ScalarFunction, pieces: Pieces, rule: Rule, *arrays: Array) -> Moments:
+    turn = _turn(*arrays)
+
+    def given(x: Array) -> Moments:
+        u = turn.std * x
+        of_u, slope_u = function.with_slope(u)
+        mean = turn.slope * u
+
+        def integrand(y: Array) -> Moments:
+            of_v, slope_v = function.with_slope(mean[None] + turn.rest[None] * y)
+            step = of_u[None] - of_v
+            return Moments(of_u[None] * of_v, jnp.square(step), slope_u[None] * slope_v)
+
+        inner = [_edge(t - mean, turn.rest, rule.reach) for t in pieces.edges]
+        return _integral(_sorted(inner, rule, u), rule, integrand, _zeros(u))
+
+    outer = [_edge(jnp.full_like(turn.std, t), turn.std, rule.reach) for t in pieces.edges]
+    onto = turn.slope * turn.std
+    outer += [_edge(t + away * turn.rest, onto, rule.reach) for t, away in _blurred(pieces)]
+    nodes = functools.partial(lax.map, given)
+    return _integral(_sorted(outer, rule, turn.std), rule, nodes, _zeros(turn.std))
+
+
+def _blurred(pieces: Pieces) -> list[tuple[float, float]]:
+    """Edges of f after it is blurred by s: edges t, and how many s away from them.
+
+    A blurred kink is smooth, but as narrow as s. So is what the edges have between them, if it is
+    narrower than s: it is seen from outside as one.
+    """
+    edges = [(t, 0.0) for t in pieces.edges]
+    ends = [(pieces.edges[0], -1), (pieces.edges[-1], 1)] if pieces.edges else []
+    edges += [(t, sign * away) for t, sign in ends for away in (3.0, 8.0)]
+    edges += [(t, away) for t in pieces.kinks for away in (-8.0, -3.0, 3.0, 8.0)]
+    return sorted(set(edges))
+
+
+def point_moments(
+    function: ScalarFunction, pieces: Pieces, rule: Rule, std: Array
+) -> tuple[Array, Array]:
+    """E f(u)^2 and E f'(u)^2 of a Gaussian of this standard deviation."""
+    return forwards(functools.partial(_point_moments, function, pieces, rule))(std)
+
+
+def _point_moments(
+    function: ScalarFunction, pieces: Pieces, rule: Rule, std: Array
+) -> tuple[Array, Array]:
+    edges = [_edge(jnp.full_like(std, t), std, rule.reach) for t in pieces.edges]
+
+    def integrand(x: Array) -> tuple[Array, Array]:
+        value, slope = function.with_slope(std[None] * x)
+        return jnp.square(value), jnp.square(slope)
+
+    like = jnp.zeros_like(std), jnp.zeros_like(std)
+    return _integral(_sorted(edges, rule, std), rule, integrand, like)
+
+
+def _zeros(like: Array) -> Moments:
+    return Moments(*[jnp.zeros_like(like)] * 3)
+
+
+def _sorted(edges: list[Array], rule: Rule, like: Array) -> Array:
+    """These edges and those of the density, `[edge, ...]`."""
+    widths = [jnp.full_like(like, width) for width in rule.widths]
+    return jnp.sort(jnp.stack([*widths, *edges]), axis=0)
+
+
+def _turn(first: Array, second: Array, rest: Array, other: Array) -> _Turn:
+    """The larger point, and what the smaller adds to it."""
+    swapped = second > first
+    r1, r2 = jnp.where(swapped, second, first), jnp.where(swapped, first, second)
+    product = r1 * r2
+    positive = product > 0
+    inverse = 1 / jnp.where(positive, product, 1.0)
+    near = jnp.where(positive, jnp.clip(rest * inverse, 0.0, 2.0), 1.0)
+    far = jnp.where(positive, jnp.clip(other * inverse, 0.0, 2.0), 1.0)
+    cosine = jnp.where(near < 1, 1 - near, far - 1)
+    ratio = r2 / jnp.where(r1 > 0, r1, 1.0)
+    return _Turn(r1, cosine * ratio, r2 * safe_sqrt(near * far))
+
+
+# ---- the activation
+
+
+class _Point(NamedTuple):
+    var: Array
+    deviation: Deviation
+
+    @property
+    def std(self) -> Array:
+        return self.deviation.std
+
+
+@operation
+class Quadrature:
+    """Any function, by the rule of its dtype.
+
+    Attributes:
+      function: f.
+      name: of its layer, for messages.
+      is_nonnegative: whether f is.
+      growth: the degree of f at infinity, if `limit` is known.
+      limit: a standard deviation from which on f is its limit at infinity to a rounding error,
+        relative to the inverse of that error; None if it is not known.
+    """
+
+    function: ScalarFunction = static()
+    name: str = static()
+    is_nonnegative: bool = static(default=False)
+    growth: int = static(default=0)
+    limit: float | None = static(default=None)
+
+    is_homogeneous = False
+    is_uniform = True
+
+    def cap(self, dtype: DTypeLike) -> float:
+        """Where f is its limit at infinity; no size, where that is not known."""
+        return np.inf if self.limit is None else self.limit / float(jnp.finfo(dtype).eps)
+
+    def variance(self, var: Array) -> Array:
+        """E f(u)^2."""
+        return self._of_point(safe_sqrt(var), Rule.of(var.dtype))[0]
+
+    def _of_point(self, std: Array, rule: Rule) -> tuple[Array, Array]:
+        return point_moments(self.function, self._pieces(std), rule, std)
+
+    def _pieces(self, like: Array) -> Pieces:
+        return self.function.pieces(self.name, like.dtype)
+
+    def point(self, var: Array) -> _Point:
+        """Variance and standard deviation."""
+        return _Point(var, Deviation.of(var))
+
+    def wants_supplement(self, first: _Point, second: _Point, distance: Array) -> Array:
+        """Whether E (u + v)^2 would add digits: the pair is nearly opposite."""
+        return nearly_opposite(first.deviation, second.deviation, distance)
+
+    def pair(
+        self,
+        first: _Point,
+        second: _Point,
+        distance: Array,
+        *,
+        supplement: Array | None = None,
+        acute: bool = False,
+    ) -> DualPair:
+        """The expectations of a pair."""
+        del acute
+        product, across = first.std * second.std, jnp.square(first.std - second.std)
+        rest = _positive(0.5 * (distance - across))
+        other = 2 * product - rest
+        if supplement is not None:
+            other = jnp.where(rest > product, _positive(0.5 * (supplement - across)), other)
+        made = self._of_pair(first.std, second.std, rest, other, Rule.of(distance.dtype))
+        return DualPair(made.distance, made.slope, 0.5 * (first.var + second.var - distance))
+
+    def _of_pair(
+        self, first: Array, second: Array, rest: Array, other: Array, rule: Rule
+    ) -> Moments:
+        return pair_moments(self.function, self._pieces(rest), rule, first, second, rest, other)
+
+    def far(
+        self, first: _Point, second: _Point, covariance: Array, *, rest: Array | None = None
+    ) -> FarPair:
+        """The expectations of a pair; `rest` is r1 r2 - |K|, for the digits of parallel points."""
+        product, size = first.std * second.std, jnp.abs(covariance)
+        least = _positive(product - size) if rest is None else rest
+        most = product + size
+        is_acute = covariance > 0
+        near, far = jnp.where(is_acute, least, most), jnp.where(is_acute, most, least)
+        made = self._of_pair(first.std, second.std, near, far, Rule.of(covariance.dtype))
+        return FarPair(made.covariance, made.slope, made.distance)
+
+    def error(self, cov12: Array, var1: Array, var2: Array) -> tuple[Array, Array]:
+        """Bounds of the errors of E f(u) f(v) and E f'(u) f'(v).
+
+        The difference from a rule with three nodes less in each interval, which is far less exact;
+        what lies beyond the reach of the rule, as if the rest were as large as it is there; and the
+        rounding errors of the sums.
+        """
+        r1, r2 = jnp.sqrt(var1), jnp.sqrt(var2)
+        product, rule = r1 * r2, Rule.of(cov12.dtype)
+        arguments = r1, r2, _positive(product - cov12), _positive(product + cov12)
+        fine, coarse = (self._of_pair(*arguments, r) for r in (rule, rule.coarser()))
+        ends = rule.reach * jnp.asarray([-1.0, 1.0], cov12.dtype)
+        ends = ends.reshape((2,) + (1,) * cov12.ndim)
+        left = 2 * rule.reach * float(np.exp(-(rule.reach**2) / 2))
+        stds, bounds = (r1, r2), []
+        sizes = [self._of_point(std, rule) for std in stds]
+        at_ends = [self.function.with_slope(std[None] * ends) for std in stds]
+        for i, name in enumerate(("covariance", "slope")):
+            difference = jnp.abs(getattr(fine, name) - getattr(coarse, name))
+            most = [jnp.max(jnp.abs(both[i]), 0) for both in at_ends]
+            size = jnp.sqrt(sizes[0][i] * sizes[1][i])
+            rounding = 32 * float(jnp.finfo(cov12.dtype).eps) * size
+            bounds.append(difference + left * most[0] * most[1] + rounding)
+        return bounds[0], bounds[1]
+
+
+def _positive(x: Array) -> Array:
+    """Zero where x is below it by a rounding error, which leaves the derivatives as they are."""
+    return jnp.where(x < 0, x - lax.stop_gradient(x), x)

@@ -1,0 +1,46 @@
+"""Cases of nonlinearities of a function, or an expectation, that the user gives."""
+
+import jax
+import jax.numpy as jnp
+
+from ntkjax.stax import Conv, Dense, Elementwise, ElementwiseNumerical
+from tests.contract import twins
+from tests.contract.case import Case
+from tests.contract.expectations import (
+    by_quadrature,
+    error_function,
+    scaled_erf,
+    scaled_erf_slope,
+)
+
+
+def erf_dual(cov12, var1, var2):
+    """Williams 1997, as a user would write it."""
+    return 2 / jnp.pi * jnp.arcsin(2 * cov12 / jnp.sqrt((1 + 2 * var1) * (1 + 2 * var2)))
+
+
+def shallow_erf(x):
+    """A function so flat that a few nodes integrate it."""
+    return 0.8 * jax.scipy.special.erf(0.4 * x) + 0.3
+
+
+CASES = [
+    Case(
+        "Elementwise", ("Elementwise",),
+        lambda n: [Dense(n, 1.3, 0.2), Elementwise(jax.scipy.special.erf, erf_dual)],
+        twins.serial(twins.dense(W_std=1.3, b_std=0.2), twins.activation(error_function())), (3,),
+    ),
+    Case(
+        "ElementwiseNumerical", ("ElementwiseNumerical",),
+        lambda n: [
+            Conv(n, (3,), padding="SAME", W_std=1.3, b_std=0.2),
+            ElementwiseNumerical(shallow_erf, deg=40),
+        ],
+        twins.serial(
+            twins.conv((3,), padding="SAME", W_std=1.3, b_std=0.2),
+            twins.activation(
+                by_quadrature(scaled_erf(0.8, 0.4, 0.3), scaled_erf_slope(0.8, 0.4))
+            ),
+        ), (4, 2),
+    ),
+]  # fmt: skip
