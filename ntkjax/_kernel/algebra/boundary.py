@@ -14,7 +14,10 @@ from jax.experimental.xla_metadata import set_xla_metadata
 
 
 def materialized(fn: Callable[[Any], Any], operands: Any) -> Any:
-    """`fn(operands)`, made once and stored; backwards, all but the operands is made again."""
+    """`fn(operands)`, computed once and stored.
+
+    For gradients only the operands are kept, and `fn` is computed again on the way back.
+    """
     if jax.default_backend() != "cpu":
         return lax.optimization_barrier(fn(operands))
     return _called(jax.checkpoint(fn), operands)
@@ -26,11 +29,11 @@ def linear_materialized(
     weights: Any,
     steps: Sequence[Callable[[Array, Any], Array]],
 ) -> Array:
-    """`fn(x, weights)`, linear in x, with constant weights, whose cotangents are stored.
+    """`fn(x, weights)`, which is linear in x, with stored cotangents; the weights are constants.
 
-    Backwards, the cotangent is what the taps of a convolution would make anew. There, `fn` is made
-    in `steps`, each of which is stored: XLA asks for every number of a padded array whether it is
-    in the padding, and of paddings within paddings for each of all.
+    On the way back through a convolution, XLA would compute the cotangent anew for every tap. So
+    there `fn` is computed in `steps`, and the result of each is stored. One step pads along one
+    axis: of paddings within paddings, XLA would ask for each number whether it lies in any of them.
     """
     wrapped = jax.custom_jvp(lambda x, weights: fn(x, weights))
 
@@ -48,7 +51,7 @@ def linear_materialized(
 
 
 def _called(fn: Callable[[Any], Any], operands: Any) -> Any:
-    """`fn(operands)`, as a call that stays one; calls within it are of no such kind."""
+    """`fn(operands)`, as a call that XLA must not inline; it may inline calls inside."""
 
     def inside(operands: Any) -> Any:
         with set_xla_metadata(inlineable="true"):

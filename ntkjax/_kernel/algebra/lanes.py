@@ -1,15 +1,16 @@
 """Lanes: how images and their pairs lie behind the positions.
 
-A second image is another one on every diagonal on which it is seen. So where several diagonals are
-made together, the second images of all of them stand side by side, and few images fill the vectors
-of a processor as many do:
+The last axis of an array fills the vectors of a processor, so it should be long. Two second images,
+on four diagonals that are made together, are eight lanes: the map of a second image is another
+array on every diagonal, because its positions are displaced, and so it counts as another image.
+Pairs are
 
-    [position per axis ..., first image, (diagonal, second image)].
+    [position per axis ..., first image, (diagonal, second image)],
 
-What single images contribute is `[position per axis ..., (diagonal, image)]`, but that of first
-images is kept as `[..., diagonal, image]`, because pairs are made for some of these at a time; and
-where it is alike on all diagonals, on one. Each image of a batch with itself is
-`[position per axis ..., (diagonal, image)]`.
+here with a last axis of 4 x 2 = 8 numbers. What second images contribute has the same last axis.
+What first images contribute is kept as `[..., diagonal, image]`, because blocks take some of these
+images at a time; it has one diagonal where it is alike on all. Images with themselves, which are no
+pairs of two batches, are `[position per axis ..., (diagonal, image)]`.
 """
 
 import dataclasses
@@ -23,17 +24,18 @@ from jax import Array
 from ntkjax._kernel.algebra.boundary import materialized
 from ntkjax._kernel.algebra.sides import Side
 
-#: Lanes that fill a vector of 512 bits, of which XLA leaves nothing over to go one by one.
+#: Numbers of float32 in a vector of 512 bits, and in half of one. XLA computes what is left over
+#: number by number.
 VECTOR, _HALF = 16, 8
 
 
 def filled(images: int) -> int:
-    """So many images or a few more, which with others on some diagonals fill vectors."""
+    """Round the number of images up so that, on some diagonals together, they fill vectors."""
     return 1 << (images - 1).bit_length() if images <= _HALF else -(-images // 4) * 4
 
 
 def diagonals_to_fill(images: int) -> int:
-    """On how many diagonals so many images fill vectors; many images fill them on one."""
+    """The number of diagonals on which so many images together fill whole vectors."""
     if images >= 2 * VECTOR:
         return 1
     return next(m for m in range(1, VECTOR + 1) if m * images >= VECTOR and m * images % _HALF == 0)
@@ -44,8 +46,8 @@ class Lanes:
     """The lanes of pairs, on one diagonal or on several.
 
     Attributes:
-      images: how many first and second images, or how many images of a batch with themselves.
-      members: how many diagonals are made together; one has no axis.
+      images: the numbers of first and of second images; of images with themselves, one number.
+      members: the number of diagonals that are made together. One diagonal has no axis of its own.
     """
 
     images: tuple[int, ...]
@@ -62,21 +64,21 @@ class Lanes:
         return self.members > 1
 
     def on_each(self, maps: Any, side: Side) -> Any:
-        """Maps as they are seen, once for each diagonal also where they are alike on all."""
+        """Maps with a copy for each diagonal, also where these are alike."""
         if not self.several or side.is_second:
             return maps
         return jax.tree.map(lambda a: jnp.concatenate([a] * self.members, -1), maps)
 
     def apart(self, array: Array, side: Side, diagonals: int) -> Array:
-        """A map of so many diagonals as it is kept: of first images, with both axes apart."""
+        """A map as it is kept: of first images, with an axis of diagonals of its own."""
         if not self.several or side.is_second:
             return array
         return array.reshape(*array.shape[:-1], diagonals, -1)
 
     def of_masks(self, masks: dict[int, Any], side: Side) -> dict[int, Any]:
-        """What depends on the diagonal alone, `[..., diagonal]`, as images see it; equal ones once.
+        """Masks `[..., diagonal]`, repeated for the images of a side; equal ones are repeated once.
 
-        As those of the second side, so do pairs.
+        Pairs see them as second images do.
         """
         if not self.several:
             return masks
@@ -93,14 +95,14 @@ class Lanes:
         return {i: joined[place[id(of_node)]] for i, of_node in masks.items()}
 
     def spread(self, maps: Any, side: Side) -> Any:
-        """What the images of one side contribute, as pairs see it."""
+        """What the images of one side contribute, with axes of length 1 for the other side."""
         if not self.are_pairs:
             return maps if side.is_second else jax.tree.map(self._joined, maps)
         spread = self._along_second if side.is_second else self._along_first
         return jax.tree.map(spread, maps)
 
     def _joined(self, array: Array) -> Array:
-        """`[..., diagonal, image]` with both as one axis."""
+        """`[..., diagonal, image]` with diagonals and images in one axis."""
         if not self.several:
             return array
         *axes, _, count = array.shape
@@ -112,7 +114,7 @@ class Lanes:
     def _along_first(self, array: Array) -> Array:
         if not self.several:
             return jnp.expand_dims(array, -1)
-        # Chosen lane by lane; repeated, each number would be looked up anew.
+        # `where`, not `repeat`: for a repeated array, XLA would compute an index for each number.
         diagonal = np.repeat(np.arange(self.members), self.images[-1])
         chosen = array[..., 0, :, None]
         for k in range(1, array.shape[-2]):
@@ -120,7 +122,7 @@ class Lanes:
         return chosen
 
     def of_same(self, same: Array) -> Array:
-        """Which of some pairs are of one image with itself, on every diagonal."""
+        """Which pairs are of one image with itself, for every diagonal."""
         return jnp.tile(same, self.members) if self.several else same
 
 

@@ -21,12 +21,12 @@ NO_HALO: Halo = ((0, 0),)
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A cyclic diagonal at one place of the network, or some that are made together.
+    """A cyclic diagonal at one place of the network, or several that are made together.
 
     Attributes:
       grid: sizes and periods of the place.
-      shift: the displacement along each axis: an integer, or one of a loop; of several diagonals,
-        those of all of them in an array.
+      shift: the displacement along each axis: an integer, or a traced one inside a loop; of
+        several diagonals, an array of their displacements.
     """
 
     grid: Diagonals
@@ -43,9 +43,9 @@ class Side:
     """How pairs see what belongs to one of their two images.
 
     A map `[position per axis ..., *lanes]` of the first image is seen at p, one of the second at
-    the partner p + d. An axis of length 1 says that all positions are alike, and stays. A map is
-    laid out once for all diagonals, as far as it is seen at the same places on all of them; and
-    then seen on some, which are lanes of their own where they are several (see `lanes.py`).
+    its partner p + d. An axis of length 1, of a map that is alike at all positions, keeps this
+    length. Whatever is the same on all diagonals is done once, by `laid_out`; then `see` moves the
+    map to one diagonal, or to several, which lie side by side in the lanes (see `lanes.py`).
 
     Attributes:
       is_second: whether these are second images.
@@ -54,7 +54,7 @@ class Side:
     is_second: bool
 
     def laid_out(self, maps: Any, row: Row, halo: Halo, lead: int = 0) -> Any:
-        """Maps (a pytree of them, with `lead` axes in front) for every displacement of `row`."""
+        """Maps (a pytree of them, with `lead` axes in front) as `see` takes them."""
         starts, lengths = [], []
         for period, d, (low, high) in zip(row.grid.periods, row.shift, halo, strict=True):
             moves = self.moves(d)
@@ -63,7 +63,7 @@ class Side:
         return jax.tree.map(lambda a: _ringed_map(a, row, starts, lengths, lead), maps)
 
     def see(self, maps: Any, row: Row, halo: Halo, lead: int = 0) -> Any:
-        """Maps that are laid out, as pairs on `row` see them, with a halo."""
+        """Maps that are laid out, as the pairs on `row` see them, with a halo."""
         lengths = [n + low + high for n, (low, high) in zip(row.grid.periods, halo, strict=True)]
 
         def on(image_map: Array, *shift: Any) -> Array:
@@ -80,12 +80,12 @@ class Side:
         return jax.tree.map(one, maps)
 
     def moves(self, shift: Any) -> bool:
-        """Whether it is seen at displacements that are not known."""
+        """Whether a map of this side moves by a displacement that a loop decides."""
         return self.is_second and not isinstance(shift, int)
 
 
 def _ringed_map(image_map: Array, row: Row, starts: Any, lengths: Any, lead: int) -> Array:
-    """`rings`, but along axes of one entry that stands for all positions."""
+    """`rings`, except along axes of length 1, whose entry stands for all positions."""
     periods = enumerate(row.grid.periods)
     alike = [image_map.shape[lead + k] == 1 and period > 1 for k, period in periods]
     starts = tuple(0 if one else start for one, start in zip(alike, starts, strict=True))

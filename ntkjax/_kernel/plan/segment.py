@@ -57,7 +57,7 @@ class Segment:
 
     @functools.cached_property
     def order(self) -> list[int]:
-        """Its nodes, before their consumers; of a run the first block alone."""
+        """Its nodes, each before its consumers; of a run, those of the first block alone."""
         later = {i for run in self.runs.values() for i in range(run.block[-1] + 1, run.last + 1)}
         return [i for i in sorted(self.rows) if i not in later]
 
@@ -79,11 +79,11 @@ class Segment:
         return self.plan.steps[i]
 
     def below(self, i: int) -> Row | None:
-        """The diagonal of the (first) input of a node; None of a node where the segment starts."""
+        """The diagonal of the (first) input of a node; None where the segment starts."""
         return None if self.is_source(i) else self.rows[self.plan.nodes[i].inputs[0]]
 
     def halo(self, i: int, j: int) -> Halo:
-        """What consumer i reads of its input j beyond its ends."""
+        """How many entries consumer i reads beyond the ends of a row of its input j."""
         return self.operation(i).halo(self.plan.places[j].cross, self.plan.places[i].cross)
 
     def maps_row(self, i: int) -> tuple[Row, Halo]:

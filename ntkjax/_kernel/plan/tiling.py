@@ -7,13 +7,12 @@ from ntkjax._kernel.algebra.diagonals import largest_divisor
 from ntkjax._kernel.algebra.lanes import VECTOR, filled
 from ntkjax._kernel.plan.resources import Resources
 
-#: Numbers in one array of a block of pairs on one diagonal, for each core that shares it: a few
-#: such arrays stay in the cache of the core, and each operation on one is enough work.
+#: Numbers in one array of a block of pairs on one diagonal, for each core that works on it: a few
+#: such arrays fit into the cache of a core, and one of them is enough work for an operation.
 BLOCK, WIDE_BLOCK = 2**17, 2**18
-#: Images on a side of a tile: the second ones are vector lanes. Wide is where there are no
-#: positions.
+#: Images on a side of a tile with positions, and of one without (wide).
 SIDE, WIDE_SIDE = 32, 2048
-#: What belongs to an image costs as much as so many pairs.
+#: Time for what belongs to one image, in units of the time for a pair.
 IMAGE = 2
 
 
@@ -22,10 +21,10 @@ class Need:
     """Memory and work of a plan.
 
     Attributes:
-      positions: most positions on one diagonal.
-      pair: bytes kept for each pair of images.
-      image: bytes kept for each image.
-      members: most diagonals made together.
+      positions: positions on a diagonal, at the place that has most.
+      pair: bytes that are kept for each pair of images.
+      image: bytes that are kept for each image.
+      members: the largest number of diagonals that are made together.
     """
 
     positions: int
@@ -34,7 +33,7 @@ class Need:
     members: int = 1
 
     def bytes(self, first: int, second: int) -> int:
-        """Of a tile of so many first and second images."""
+        """Bytes for a tile of so many first and second images."""
         return self.pair * first * second + self.image * (first + second)
 
 
@@ -49,11 +48,11 @@ class Tiling:
       count2: second images.
       size1: first images in a tile.
       size2: second images in a tile.
-      block: first images in a block, where positions are most.
+      block: first images in a block, at the place that has most positions.
       most: numbers in one array of a block.
       symmetric: whether both batches are the same.
-      shares: of how many tiles, each of a part of the diagonals, the same pairs are the sum.
-      members: most diagonals made together.
+      shares: number of partial tiles, one per share of the diagonals, that add up to one tile.
+      members: the largest number of diagonals that are made together.
     """
 
     count1: int
@@ -78,7 +77,10 @@ class Tiling:
 
     @property
     def tiles(self) -> list[tuple[int, int, int]]:
-        """Rows, columns and shares to compute: of a symmetric matrix, each unordered pair once."""
+        """Row, column and share of every tile to compute.
+
+        Of a symmetric matrix, these are the tiles on and above the diagonal.
+        """
         places = itertools.product(*map(range, (*self.grid, self.shares)))
         return [(i, j, share) for i, j, share in places if not self.symmetric or i <= j]
 
@@ -86,22 +88,22 @@ class Tiling:
 def choose_tiling(
     count1: int, count2: int, need: Need, symmetric: bool, resources: Resources, shares: int = 1
 ) -> Tiling:
-    """The largest useful tiles within the budget, as many for each worker as for another.
+    """The largest useful tiles within the budget, spread evenly over the workers.
 
-    `shares` is in how many parts the diagonals may be made apart.
+    `shares` is the number of shares into which the diagonals may be divided.
     """
     most = resources.cores * (BLOCK if need.positions > 1 else WIDE_BLOCK)
     side = SIDE if need.positions > 1 else WIDE_SIDE
-    # Of a symmetric matrix, smaller tiles leave less of the other half to compute.
+    # Tiles on the diagonal of a symmetric matrix compute each pair twice; small ones are few pairs.
     side = side // 2 if symmetric else side
-    # Diagonals made together are vector lanes as well, so that fewer second images suffice.
+    # Diagonals that are made together are lanes as well: then fewer second images fill vectors.
     side2 = side if symmetric or need.members == 1 else max(side // (2 * need.members), 8)
     fill = filled if need.positions > 1 else lambda count: count
     size1, size2 = min(count1, side), min(fill(count2), side2)
     if symmetric:
         size1 = size2
     elif count2 > side:
-        size1 = min(count1, 4 * side)  # what belongs to second images serves more first ones
+        size1 = min(count1, 4 * side)  # so that what belongs to second images is used more often
     while need.bytes(size1, size2) > resources.budget and size1 * size2 > 1:
         if size1 >= size2 or symmetric:
             size1 = -(-size1 // 2)
@@ -111,7 +113,7 @@ def choose_tiling(
         size1, size2, shares = _shared_evenly(
             count1, count2, size1, size2, symmetric, resources.workers, shares
         )
-    # As equal as can be, of full vectors, and whole blocks.
+    # Tiles of nearly equal sizes, of full vectors and of whole blocks.
     if not symmetric or need.positions == 1:
         size1 = -(-count1 // -(-count1 // size1))
         size2 = min(fill(-(-count2 // -(-count2 // size2))), size2)
@@ -127,7 +129,7 @@ def choose_tiling(
 def _shared_evenly(
     count1: int, count2: int, size1: int, size2: int, symmetric: bool, workers: int, shares: int
 ) -> tuple[int, int, int]:
-    """Sizes of tiles, no larger than these, and shares, so that the last worker is done soonest."""
+    """Sizes of tiles, at most these, and the number of shares, for the shortest total time."""
 
     def sizes(grid1: int) -> tuple[int, int]:
         size = -(-count1 // grid1)
@@ -146,7 +148,7 @@ def _shared_evenly(
     size, _ = sizes(grid1)
     if not symmetric:
         return size, size2, shares
-    # Filled only now: tiles of one image would seem to save what fills larger ones.
+    # Rounded up only now: before, tiles of one image would seem to save the images of the rounding.
     full = min(filled(size), size2)
     size = full if -(-count1 // full) == grid1 else size
     return size, size, shares
