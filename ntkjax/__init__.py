@@ -6,6 +6,8 @@ from ntkjax._finite import (
     empirical_kernel_fn,
     empirical_nngp_fn,
     empirical_ntk_fn,
+    linearize,
+    taylor_expand,
 )
 from ntkjax._inference.kernel_regression import ntk_predict
 from ntkjax._kernel.algebra.kernel import Kernel
@@ -23,7 +25,9 @@ __all__ = [
     "empirical_kernel_fn",
     "empirical_nngp_fn",
     "empirical_ntk_fn",
+    "linearize",
     "ntk_predict",
     "predict",
     "stax",
+    "taylor_expand",
 ]

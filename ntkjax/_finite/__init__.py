@@ -3,5 +3,13 @@
 from ntkjax._finite.empirical import empirical_nngp_fn, empirical_ntk_fn
 from ntkjax._finite.empirical_kernel import empirical_kernel_fn
 from ntkjax._finite.implementation import NtkImplementation
+from ntkjax._finite.linearization import linearize, taylor_expand
 
-__all__ = ["NtkImplementation", "empirical_kernel_fn", "empirical_nngp_fn", "empirical_ntk_fn"]
+__all__ = [
+    "NtkImplementation",
+    "empirical_kernel_fn",
+    "empirical_nngp_fn",
+    "empirical_ntk_fn",
+    "linearize",
+    "taylor_expand",
+]

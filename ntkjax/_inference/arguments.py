@@ -66,6 +66,17 @@ def times_array(t: Any) -> Array:
     return times
 
 
+def scaled_times(times: Array, learning_rate: Any, size: int) -> tuple[Array, bool]:
+    """Times in units in which a mode of eigenvalue 1 decays by 1/e, and if some are infinite.
+
+    `size` is the number of entries of the targets, over which the loss is a mean.
+    """
+    rate = jnp.asarray(learning_rate, times.dtype) / size
+    # Infinite time at rate zero would be NaN: nothing is learned at rate zero.
+    scaled = jnp.where(rate == 0, jnp.zeros_like(times), times * rate)
+    return scaled, is_concrete(times) and bool(np.isinf(np.asarray(times)).any())
+
+
 def kernel_array(kernel: Any, kind: str, name: str) -> Array:
     """The array `kind` ("nngp" or "ntk") of an array, a named tuple or a Kernel."""
     if not hasattr(kernel, "nngp") and not hasattr(kernel, "ntk"):

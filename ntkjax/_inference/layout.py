@@ -49,6 +49,11 @@ class Layout:
         order = sorted(range(len(self.shape)), key=(*self.paired, *self.traced).__getitem__)
         return array.transpose(*range(len(lead)), *[len(lead) + a for a in order])
 
+    def output_shape(self, row_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of outputs at points of `row_shape`."""
+        lengths = dict(zip(self.paired, row_shape, strict=True))
+        return tuple(lengths.get(a, n) for a, n in enumerate(self.shape))
+
     def cross_matrix(self, kernel: Array, name: str) -> tuple[Array, tuple[int, ...]]:
         """A kernel of some points with the training points, as a matrix, and its `row_shape`."""
         expected = ", ".join(
@@ -58,7 +63,7 @@ class Layout:
             raise ValueError(
                 f"{name} has shape {kernel.shape}, expected ({expected}): {self._mend(kernel)}"
             )
-        return _deinterleave(kernel), kernel.shape[::2]
+        return deinterleaved(kernel), kernel.shape[::2]
 
     def square_matrix(self, kernel: Array, name: str, row_shape: tuple[int, ...]) -> Array:
         """A kernel between points of `row_shape` and themselves, as a matrix."""
@@ -67,7 +72,7 @@ class Layout:
             raise ValueError(
                 f"{name} has shape {kernel.shape}, expected {expected}: {self._mend(kernel)}"
             )
-        return _deinterleave(kernel)
+        return deinterleaved(kernel)
 
     def _mend(self, kernel: Array) -> str:
         return (
@@ -77,7 +82,8 @@ class Layout:
         )
 
 
-def _deinterleave(kernel: Array) -> Array:
+def deinterleaved(kernel: Array) -> Array:
+    """A kernel `(a1, a1', a2, a2', ...)` as a matrix."""
     rows, columns = range(0, kernel.ndim, 2), range(1, kernel.ndim, 2)
     return kernel.transpose(*rows, *columns).reshape(
         math.prod(kernel.shape[::2]), math.prod(kernel.shape[1::2])

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-from jax import Array
-
-from ntkjax._inference.arguments import check_not_negative, targets_array, times_array
+from ntkjax._inference.arguments import (
+    check_not_negative,
+    scaled_times,
+    targets_array,
+    times_array,
+)
 from ntkjax._inference.evolution import outputs_on_test, outputs_on_train
 from ntkjax._inference.kernel_keywords import keywords_between, keywords_on_test
 from ntkjax._inference.layout import layout_of
 from ntkjax._inference.posterior import posterior
 from ntkjax._inference.regularizer import Regularizer
 from ntkjax._inference.training_kernel import TrainingKernel
-from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.get import answer, requested_names
 
 _KNOWN = ("nngp", "ntk")
@@ -135,7 +135,7 @@ def gradient_descent_mse_ensemble(
                 return posterior(
                     training, y, name, cross, compute_cov or None if cross is None else test
                 )
-            scaled, forever = _scaled(times, learning_rate, y.size), _any_infinite(times)
+            scaled, forever = scaled_times(times, learning_rate, y.size)
             if cross is None:
                 return outputs_on_train(training, y, name, scaled, forever, compute_cov)
             return outputs_on_test(training, y, name, scaled, forever, cross, test)
@@ -143,14 +143,3 @@ def gradient_descent_mse_ensemble(
         return answer(get, names, predict, "Gaussians")
 
     return predict_fn
-
-
-def _scaled(times: Array, learning_rate: Any, size: int) -> Array:
-    """Times in units in which a mode of eigenvalue 1 decays by 1/e."""
-    rate = jnp.asarray(learning_rate, times.dtype) / size
-    # Infinite time at rate zero would be NaN: nothing is learned at rate zero.
-    return jnp.where(rate == 0, jnp.zeros_like(times), times * rate)
-
-
-def _any_infinite(times: Array) -> bool:
-    return is_concrete(times) and bool(np.isinf(np.asarray(times)).any())
