@@ -5,6 +5,7 @@ from ntkjax._layers.attention import (
     GlobalSelfAttention,
     PositionalEmbedding,
 )
+from ntkjax._layers.aggregate import Aggregate, AggregateImplementation
 from ntkjax._layers.branching import FanInSum, FanOut, Identity
 from ntkjax._layers.combinators import parallel, repeat, serial
 from ntkjax._layers.conv import Conv
@@ -19,6 +20,8 @@ from ntkjax._layers.rectifiers import ABRelu, Abs, LeakyRelu, Relu
 __all__ = [
     "ABRelu",
     "Abs",
+    "Aggregate",
+    "AggregateImplementation",
     "AttentionMechanism",
     "AvgPool",
     "Conv",

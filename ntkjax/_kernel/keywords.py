@@ -65,6 +65,7 @@ def data_of_keywords(keywords: Data) -> tuple[Data, Data, bool]:
         first[name] = _array(f"kernel_fn: {name}", one)
         second[name] = first[name] if two is one else _array(f"kernel_fn: {name}[1]", two)
         differ |= not _same(first[name], second[name])
+        first[name], second[name] = _of_one_shape(name, first[name], second[name])
     return first, second, differ
 
 
@@ -109,6 +110,30 @@ def _array(name: str, value: Any) -> Array:
     if jnp.issubdtype(array.dtype, np.floating):
         check_finite(name, array)
     return array
+
+
+def _of_one_shape(name: str, first: Array, second: Array) -> tuple[Array, Array]:
+    """Both arrays of one shape but for their first axes: integers are filled up with -1.
+
+    Lists, such as those of edges, may be longer in one batch than in the other.
+    """
+    longest = tuple(map(max, first.shape[1:], second.shape[1:]))
+    is_filled = first.ndim == second.ndim and all(
+        jnp.issubdtype(a.dtype, np.integer) or a.shape[1:] == longest for a in (first, second)
+    )
+    if not is_filled or first.dtype != second.dtype:
+        raise ValueError(
+            f"kernel_fn: {name} has shape {first.shape} and dtype {first.dtype} for x1 but "
+            f"{second.shape} and {second.dtype} for x2; give arrays of one dtype that agree in all "
+            "axes but the first (lists of integers may differ in length)."
+        )
+
+    def filled(array: Array) -> Array:
+        short = zip(longest, array.shape[1:], strict=True)
+        pad = [(0, 0), *((0, size - here) for size, here in short)]
+        return jnp.pad(array, pad, constant_values=-1) if any(map(any, pad)) else array
+
+    return filled(first), filled(second)
 
 
 def _same(first: Array, second: Array) -> bool:
