@@ -12,6 +12,7 @@ from ntkjax._layers.conv import Conv
 from ntkjax._layers.dense import Dense
 from ntkjax._layers.error_functions import Erf, Gelu
 from ntkjax._layers.flatten import Flatten
+from ntkjax._layers.masking import MaskedArray, unmask_fn
 from ntkjax._layers.norm import LayerNorm
 from ntkjax._layers.numerical import Elementwise, ElementwiseNumerical
 from ntkjax._layers.pool import AvgPool, GlobalAvgPool, GlobalSumPool, SumPool
@@ -39,10 +40,12 @@ __all__ = [
     "Identity",
     "LayerNorm",
     "LeakyRelu",
+    "MaskedArray",
     "PositionalEmbedding",
     "Relu",
     "SumPool",
     "parallel",
     "repeat",
     "serial",
+    "unmask_fn",
 ]

@@ -1,5 +1,6 @@
 """Inputs of a kernel function: arrays or kernels, one or a nested list, each side by side."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +13,9 @@ from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.algebra.batch import Batch
 from ntkjax._kernel.algebra.graph import Value
 from ntkjax._kernel.algebra.kernel import Kernel
-from ntkjax._kernel.arrays import as_floats, check_finite, describe, is_numbers
+from ntkjax._kernel.arrays import as_floats, check_finite, describe, is_numbers, real_array
 from ntkjax._kernel.keywords import data_of_keywords, shapes_of_keywords
+from ntkjax._kernel.mask_constant import checked_constant, masked_entries
 from ntkjax._kernel.plan.network import is_symmetric
 
 #: Fields of a kernel that hold numbers of its dtype.
@@ -24,24 +26,32 @@ OneInput = Callable[[Any, Any, str], Any]
 
 
 def inputs_of_call(
-    x1: Any, x2: Any, keeps_dtype: bool, keywords: dict[str, Any] | None = None
+    x1: Any,
+    x2: Any,
+    keeps_dtype: bool,
+    keywords: dict[str, Any] | None = None,
+    mask_constant: Any = None,
 ) -> tuple[list[Any], Value]:
     """The inputs of a call as a flat list, and the structure they had.
 
     An input is a pair of batches, the second None for the first again, or a kernel. All have one
-    dtype, and are on the same devices. `keywords` bring arrays that belong to the images.
+    dtype, and are on the same devices. `keywords` bring arrays that belong to the images, and
+    entries that equal `mask_constant` are masked.
     """
+    mask_constant = checked_constant("kernel_fn", mask_constant)
     data1, data2, differ = data_of_keywords(keywords or {})
     # A batch with other data is another batch.
     x2 = x1 if differ and not jax.tree.leaves(x2) else x2
 
     def one_input(a: Any, b: Any, index: str) -> Any:
-        item = _one_input(a, b, index, keeps_dtype)
+        item = _one_input(a, b, index, keeps_dtype, mask_constant)
         if isinstance(item, Kernel):
-            _check_no_data(f"kernel_fn: x1{index}", data1)
+            masking = {} if mask_constant is None else {"mask_constant": None}
+            _check_no_data(f"kernel_fn: x1{index}", data1 | masking)
             return item
         first, second = item
-        return Batch(first, data1), None if second is None else Batch(second, data2)
+        with_data = dataclasses.replace(first, data=data1)
+        return with_data, None if second is None else dataclasses.replace(second, data=data2)
 
     flat, structure = flattened("kernel_fn", "x", x1, x2, one_input)
     return _on_same_devices(_in_one_dtype(flat)), structure
@@ -56,17 +66,24 @@ def _check_no_data(name: str, data: dict[str, Any]) -> None:
 
 
 def shapes_of_plan(
-    shape1: Any, shape2: Any, dtype: Any, keywords: dict[str, Any] | None = None
+    shape1: Any,
+    shape2: Any,
+    dtype: Any,
+    keywords: dict[str, Any] | None = None,
+    mask_constant: Any = None,
 ) -> tuple[list[Any], Value]:
     """The same of the shapes of inputs and of keywords, each in place of its array."""
     data1, data2, differ = shapes_of_keywords(keywords or {}, dtype)
     shape2 = shape1 if differ and shape2 is None else shape2
 
+    def batch(name: str, shape: Any, data: dict[str, Any]) -> Batch:
+        array = _struct(f"plan: {name}", shape, dtype)
+        is_masked = mask_constant is not None
+        return Batch(array, data, jax.ShapeDtypeStruct(array.shape, bool) if is_masked else None)
+
     def one_input(a: Any, b: Any, index: str) -> Any:
-        first = Batch(_struct(f"plan: shape1{index}", a, dtype), data1)
-        if b is None:
-            return first, None
-        return first, Batch(_struct(f"plan: shape2{index}", b, dtype), data2)
+        first = batch(f"shape1{index}", a, data1)
+        return first, None if b is None else batch(f"shape2{index}", b, data2)
 
     return flattened("plan", "shape", shape1, shape2, one_input)
 
@@ -138,8 +155,8 @@ def _came(value: Any) -> str:
     return describe(value) if shape is None else f"an array of shape {shape}"
 
 
-def _one_input(a: Any, b: Any, index: str, keeps_dtype: bool) -> Any:
-    """One input: a kernel, or a pair of arrays."""
+def _one_input(a: Any, b: Any, index: str, keeps_dtype: bool, mask_constant: Any) -> Any:
+    """One input: a kernel, or a pair of batches."""
     name1, name2 = f"kernel_fn: x1{index}", f"kernel_fn: x2{index}"
     if isinstance(b, Kernel):
         raise ValueError(f"{name2} is a Kernel; pass it as x1, and leave x2 out.")
@@ -149,10 +166,10 @@ def _one_input(a: Any, b: Any, index: str, keeps_dtype: bool) -> Any:
                 f"{name1} is a Kernel, which holds both batches already; leave x2 out."
             )
         return as_kernel(name1, a, keeps_dtype)
-    first = _batch(name1, a, keeps_dtype)
+    first = _batch(name1, a, keeps_dtype, mask_constant)
     if b is None:
         return first, None
-    second = _batch(name2, b, keeps_dtype)
+    second = _batch(name2, b, keeps_dtype, mask_constant)
     if first.ndim != second.ndim:
         raise ValueError(
             f"{name1} has shape {first.shape} but x2{index} has shape {second.shape}; both need "
@@ -161,12 +178,18 @@ def _one_input(a: Any, b: Any, index: str, keeps_dtype: bool) -> Any:
     return first, second
 
 
-def _batch(name: str, x: Any, keeps_dtype: bool) -> Array:
-    """A batch of examples."""
+def _batch(name: str, x: Any, keeps_dtype: bool, mask_constant: Any) -> Batch:
+    """A batch of examples; masked entries are zero."""
+    mask = None
+    if mask_constant is not None:
+        x = real_array(name, x)
+        mask = masked_entries(x, mask_constant)
     array = as_floats(name, x, keeps_dtype)
+    if mask is not None:
+        array = jnp.where(mask, 0.0, array)
     check_batch_shape(name, array.shape)
     check_finite(name, array)
-    return array
+    return Batch(array, mask=mask)
 
 
 def check_batch_shape(name: str, shape: tuple[int, ...]) -> None:
@@ -203,8 +226,30 @@ def as_kernel(name: str, kernel: Kernel, keeps_dtype: bool) -> Kernel:
             f"{name}.cov2 is None, which stands for a batch with itself, but its nngp pairs two "
             f"different batches, of {n1} and {n2}; keep the cov2 that kernel_fn returned."
         )
+    for field, shape in (("mask1", kernel.shape1), ("mask2", kernel.shape2)):
+        mask = getattr(kernel, field)
+        if mask is not None:
+            arrays[field] = _mask_of_kernel(f"{name}.{field}", mask, shape, kernel.channel_axis)
     arrays["x1_is_x2"] = jnp.asarray(kernel.x1_is_x2, bool)
     return kernel.replace(**{"distance": None, **arrays})
+
+
+def _mask_of_kernel(name: str, mask: Any, shape: tuple[int, ...], channel_axis: int) -> Array:
+    """A mask of activations of a shape, which it may broadcast to; as that shape with one channel.
+
+    A position is masked where all of its channels are.
+    """
+    mask = jnp.asarray(mask, bool)
+    channels = channel_axis % len(shape)
+    wanted = tuple(1 if axis == channels else size for axis, size in enumerate(shape))
+    if mask.ndim != len(shape) or any(
+        n not in (1, size) for n, size in zip(mask.shape, shape, strict=True)
+    ):
+        raise ValueError(
+            f"{name} has shape {mask.shape}, expected one that broadcasts to the activations, of "
+            f"shape {shape}; keep the mask that kernel_fn returned."
+        )
+    return jnp.broadcast_to(jnp.all(mask, channels, keepdims=True), wanted)
 
 
 def _in_one_dtype(flat: list[Any]) -> list[Any]:

@@ -24,7 +24,7 @@ from ntkjax._kernel.plan.plan import Request
 FIELDS = tuple(field.name for field in dataclasses.fields(Kernel))
 
 #: The keywords that `kernel_fn` names.
-_NAMED = ("x1", "x2", "get", "diagonal_spatial")
+_NAMED = ("x1", "x2", "get", "diagonal_spatial", "mask_constant")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,6 +47,7 @@ class KernelFn:
         get: str | tuple[str, ...] | None = None,
         *,
         diagonal_spatial: bool | None = None,
+        mask_constant: Any = None,
         **kwargs: Any,
     ) -> Any:
         """The kernel between two batches of inputs, or after the kernel of another network.
@@ -58,6 +59,9 @@ class KernelFn:
           x2: the second batch, (n2, ...); None for the first one again.
           get: "nngp", "ntk" or another field of `Kernel`; a tuple of them; None for a `Kernel`.
           diagonal_spatial: where positions are left, whether to return only equal ones.
+          mask_constant: the value of entries of the inputs that are masked, which may be NaN; None
+            for none. They count as zero, and a position all of whose channels are masked has no
+            variance, neither there nor after any layer that keeps its place.
           **kwargs: arrays that layers of the network take beside the inputs, such as the `pattern`
             of `Aggregate`: with an entry for each example along the first axis, and a tuple
             (for x1, for x2) where the batches have different ones. `diagonal_batch` of
@@ -76,7 +80,7 @@ class KernelFn:
         keywords = checked_keywords(self.part, _NAMED, kwargs)
         names = requested_names(get, FIELDS, "a Kernel")
         request = _request(names, diagonal_spatial)
-        inputs, structure = inputs_of_call(x1, x2, config.keeps_dtype, keywords)
+        inputs, structure = inputs_of_call(x1, x2, config.keeps_dtype, keywords, mask_constant)
         part = _in_dtype(self.part, dtype_of(inputs))
         try:
             kernels = carried_out(part, inputs, structure, request, config.resources())
@@ -97,6 +101,7 @@ class KernelFn:
         *,
         diagonal_spatial: bool | None = None,
         dtype: Any = None,
+        mask_constant: Any = None,
         **kwargs: Any,
     ) -> Forecast:
         """What a call would do: resolutions, diagonals, tiles, bytes, operations, time.
@@ -107,6 +112,7 @@ class KernelFn:
           get: as in a call.
           diagonal_spatial: as in a call.
           dtype: of the inputs; None for JAX's own floating-point type.
+          mask_constant: as in a call.
           **kwargs: as in a call, with shapes (of floats) or arrays.
 
         Returns:
@@ -119,7 +125,7 @@ class KernelFn:
         names = requested_names(get, FIELDS, "a Kernel")
         request = _request(names, diagonal_spatial)
         keywords = checked_keywords(self.part, _NAMED, kwargs)
-        inputs, structure = shapes_of_plan(shape1, shape2, kind, keywords)
+        inputs, structure = shapes_of_plan(shape1, shape2, kind, keywords, mask_constant)
         plan, _ = network_plan(_in_dtype(self.part, kind), inputs, structure, request)
         return forecast(plan, kind.itemsize, config.resources())
 

@@ -20,7 +20,7 @@ from ntkjax._kernel.arrays import check_finite, default_float, describe, real_ar
 Data = dict[str, Any]
 
 #: Keywords of neural-tangents 0.6.5 that any network takes, and the values that they may have.
-_UNUSED = {"diagonal_batch": (None, True), "mask_constant": (None,), "pattern": (None,)}
+_UNUSED = {"diagonal_batch": (None, True), "pattern": (None,)}
 
 
 def checked_keywords(part: Part, named: tuple[str, ...], kwargs: dict[str, Any]) -> Data:

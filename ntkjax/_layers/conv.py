@@ -12,6 +12,7 @@ from ntkjax._kernel.operations.taps import TapSum
 from ntkjax._layers.checks import Shape, check_choice, check_count, check_counts
 from ntkjax._layers.finite import check_channels, check_fits, one_shape, with_weights
 from ntkjax._layers.layer import Layer, make_layer
+from ntkjax._layers.masking import of_windows, over_channels
 from ntkjax._layers.parameterization import Scalar, Scales
 
 
@@ -124,7 +125,11 @@ def Conv(
     parts = (TapSum(windows), scales.affine(out_chan, size))
     arguments = f"{out_chan}, {taps}, strides={steps}, padding='{padding}', {scales!r}"
     axes = (lhs.index("N"), lhs.index("C"))
-    return make_layer("Conv", arguments, parts, init_fn, apply_fn, axes)
+
+    def mask_fn(mask: Array, shape: Shape) -> Array:
+        return of_windows(image_axes, windows)(over_channels(axes[1])(mask, shape), shape)
+
+    return make_layer("Conv", arguments, parts, init_fn, apply_fn, axes, mask_fn)
 
 
 def pad_images(images: Array, axes: tuple[int, ...], windows: tuple[Window, ...]) -> Array:

@@ -6,6 +6,7 @@ from jax import Array
 from ntkjax._layers.checks import Shape, check_axis, check_count
 from ntkjax._layers.finite import axis_of, check_channels, one_shape, with_weights
 from ntkjax._layers.layer import Layer, make_layer
+from ntkjax._layers.masking import over_channels
 from ntkjax._layers.parameterization import Scalar, Scales
 
 
@@ -81,4 +82,5 @@ def Dense(
 
     parts = (scales.affine(out_dim),)
     axes = (batch_axis, channel_axis)
-    return make_layer("Dense", f"{out_dim}, {scales!r}", parts, init_fn, apply_fn, axes)
+    label, mask_fn = f"{out_dim}, {scales!r}", over_channels(channel_axis)
+    return make_layer("Dense", label, parts, init_fn, apply_fn, axes, mask_fn)

@@ -64,10 +64,17 @@ def Flatten(batch_axis: int = 0, batch_axis_out: int = 0) -> Layer:
     def apply_fn(params: tuple[()], inputs: Array, **kwargs: object) -> Array:
         inputs = one_array("Flatten", inputs)
         axis_of("Flatten", "batch_axis", batch_axis, inputs.shape)
+        return flattened(inputs)
+
+    def flattened(inputs: Array) -> Array:
         first = jnp.moveaxis(inputs, batch_axis, 0)
         flat = first.reshape(first.shape[0], math.prod(first.shape[1:]))
         return flat if out == 0 else flat.T
 
     parts = (Trace(batch_axis, out),)
     arguments = "" if (batch_axis, out) == (0, 0) else f"{batch_axis}, {out}"
-    return make_layer("Flatten", arguments, parts, init_fn, apply_fn, (batch_axis, None))
+
+    def mask_fn(mask: Array, shape: Shape) -> Array:
+        return flattened(jnp.broadcast_to(mask, shape))
+
+    return make_layer("Flatten", arguments, parts, init_fn, apply_fn, (batch_axis, None), mask_fn)

@@ -7,6 +7,7 @@ from ntkjax._kernel.algebra.graph import Named, Part
 from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.kernel_fn import KernelFn
 from ntkjax._kernel.operations.kernels import Custom
+from ntkjax._layers.masking import MaskFn, with_masks
 from ntkjax._layers.traceable import Traceable
 
 
@@ -41,9 +42,16 @@ def make_layer(
     init_fn: Callable[..., Any],
     apply_fn: Callable[..., Any],
     axes: tuple[int, int | None] | None = None,
+    mask_fn: MaskFn | None = None,
 ) -> Layer:
-    """A layer of one or more kernel operations, under its public name."""
+    """A layer of one or more kernel operations, under its public name.
+
+    `apply_fn` is a function of arrays; that of the layer takes `mask_constant` as well, and hands
+    it `mask` where inputs are masked. `mask_fn`, of the input's mask and shape, says where outputs
+    are: as it stands, where the input is, or where all of several inputs are.
+    """
     label = f"{name}({arguments})"
+    apply_fn = with_masks(name, apply_fn, mask_fn)
     return Layer(init_fn, apply_fn, KernelFn(Named(tuple(parts), name, axes), label))
 
 

@@ -11,6 +11,7 @@ from ntkjax._kernel.operations.normalize import Normalize
 from ntkjax._layers.checks import Shape, check_axes, check_axis, check_number
 from ntkjax._layers.finite import axis_of, one_array, one_shape
 from ntkjax._layers.layer import Layer, make_layer
+from ntkjax._layers.masking import masked_mean
 
 
 @operation
@@ -91,11 +92,15 @@ def LayerNorm(
             axis_of("LayerNorm", "axis", one, input_shape)
         return input_shape, ()
 
-    def apply_fn(params: tuple[()], inputs: Array, **kwargs: object) -> Array:
+    def apply_fn(
+        params: tuple[()], inputs: Array, *, mask: Array | None = None, **kwargs: object
+    ) -> Array:
         inputs = one_array("LayerNorm", inputs)
         over = tuple({axis_of("LayerNorm", "axis", one, inputs.shape) for one in axes})
-        centred = inputs - jnp.mean(inputs, over, keepdims=True)
-        variance = jnp.mean(jnp.square(centred), over, keepdims=True)
+        centred = inputs - masked_mean(inputs, mask, over, keepdims=True)
+        if mask is not None:
+            centred = jnp.where(mask, jnp.zeros((), centred.dtype), centred)
+        variance = masked_mean(jnp.square(centred), mask, over, keepdims=True)
         variance = variance + jnp.asarray(added, variance.dtype)
         positive = variance > 0
         return jnp.where(positive, centred / jnp.sqrt(jnp.where(positive, variance, 1.0)), 0.0)

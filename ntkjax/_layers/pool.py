@@ -14,6 +14,7 @@ from ntkjax._layers.checks import Shape, check_axis, check_choice, check_counts,
 from ntkjax._layers.conv import pad_images
 from ntkjax._layers.finite import axis_of, check_fits, one_array, one_shape
 from ntkjax._layers.layer import Layer, make_layer
+from ntkjax._layers.masking import masked_mean, of_windows
 
 
 def AvgPool(
@@ -175,13 +176,18 @@ def _global_pool(name: str, mean: bool, batch_axis: int, channel_axis: int) -> L
         gone = spatial(input_shape)
         return tuple(n for i, n in enumerate(input_shape) if i not in gone), ()
 
-    def apply_fn(params: tuple[()], inputs: Array, **kwargs: object) -> Array:
+    def apply_fn(
+        params: tuple[()], inputs: Array, *, mask: Array | None = None, **kwargs: object
+    ) -> Array:
         inputs = one_array(name, inputs)
         axes = spatial(inputs.shape)
-        return jnp.mean(inputs, axes) if mean else jnp.sum(inputs, axes)
+        return masked_mean(inputs, mask, axes, keepdims=False) if mean else jnp.sum(inputs, axes)
 
-    parts = (GlobalPool(mean),)
-    return make_layer(name, "", parts, init_fn, apply_fn, (batch_axis, channel_axis))
+    def mask_fn(mask: Array, shape: Shape) -> Array:
+        return jnp.all(mask, spatial(shape))
+
+    parts, axes = (GlobalPool(mean),), (batch_axis, channel_axis)
+    return make_layer(name, "", parts, init_fn, apply_fn, axes, mask_fn)
 
 
 def _window_pool(
@@ -240,4 +246,9 @@ def _window_pool(
 
     arguments = f"{taps}, strides={steps}, padding='{padding}'"
     arguments += ", normalize_edges=True" if normalize == "inside" else ""
-    return make_layer(name, arguments, (WindowPool(windows, normalize),), init_fn, apply_fn, axes)
+
+    def mask_fn(mask: Array, shape: Shape) -> Array:
+        return of_windows(image_axes(shape), windows)(mask, shape)
+
+    parts = (WindowPool(windows, normalize),)
+    return make_layer(name, arguments, parts, init_fn, apply_fn, axes, mask_fn)

@@ -4,6 +4,7 @@ Of two graphs of four nodes with three features, called with their adjacency mat
 
     array   (2, 4, 3)                    as the caller laid it out
     data    {"pattern": (2, 4, 4)}       images in the first axis
+    mask    None, or (2, 4, 3)           where an entry is masked, laid out as the array
 """
 
 import dataclasses
@@ -25,10 +26,13 @@ class Batch:
         whose `cov1` holds the covariances of these images with themselves.
       data: further arrays of the images, by the name of the keyword that brought them; images are
         in the first axis.
+      mask: which entries are masked (and zero), laid out as the array; of an input that is a
+        kernel, as the shape of its activations, but for one channel.
     """
 
     array: Any
     data: dict[str, Any] = dataclasses.field(default_factory=dict)
+    mask: Any = None
 
     @classmethod
     def of(cls, given: Any) -> "Batch":
@@ -62,12 +66,18 @@ class Batch:
 
     def moved(self, source: int, destination: int) -> "Batch":
         """The same with the axis of examples elsewhere."""
-        return dataclasses.replace(self, array=jnp.moveaxis(self.array, source, destination))
+        array, mask = jax.tree.map(
+            lambda a: jnp.moveaxis(a, source, destination), (self.array, self.mask)
+        )
+        return dataclasses.replace(self, array=array, mask=mask)
 
     def joined(self, other: "Batch", axis: int) -> "Batch":
         """Both batches as one, of arrays whose examples are along `axis`."""
         data = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), self.data, other.data)
-        return Batch(_joined(self.array, other.array, axis), data)
+        mask = self.mask
+        if mask is not None and other.mask is not None:
+            mask = jnp.concatenate([mask, other.mask], axis)
+        return Batch(_joined(self.array, other.array, axis), data, mask)
 
 
 def _joined(first: Any, second: Any, axis: int) -> Any:

@@ -36,6 +36,8 @@ class Graph:
     #: The keywords of the call that bring arrays, and of each the arrays of first and of second
     #: images, of which shapes and types may be asked.
     keywords: dict[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+    #: What makes masked positions points of no variance again; None where nothing is masked.
+    masking: Operation | None = None
 
     def add_input(self, operation: Operation, signal: Signal, *, is_named: bool) -> int:
         """A new input; unless its axes are named, the first layer on top of it names them."""
@@ -77,6 +79,13 @@ class Graph:
 
     def add(self, operation: Operation, inputs: tuple[int, ...], place: str) -> int:
         """A new node, after checking that its operation takes its inputs."""
+        *before, operation = operation.where_masked() if self.masking else (operation,)
+        for one in before:
+            inputs = (self.add_one(one, inputs, place),)
+        return self.add_one(operation, inputs, place)
+
+    def add_one(self, operation: Operation, inputs: tuple[int, ...], place: str) -> int:
+        """A new node of this very operation."""
         signals = tuple(self.nodes[i].signal for i in inputs)
         # Two operations of one layer share its place; the index tells its weights from others'.
         source = f"{place} [{len(self.nodes)}]"
@@ -167,8 +176,11 @@ class Named(Structure):
         place = f"{self.name} at {place}"
         if self.axes is not None:
             graph.name_axes(single(value, place), *self.axes, place)
+        start = len(graph.nodes)
         for part in self.parts:
             value = build(part, graph, value, place)
+        if graph.masking and any(node.operation.unmasks for node in graph.nodes[start:]):
+            value = graph.add_one(graph.masking, (single(value, place),), place)
         return value
 
 

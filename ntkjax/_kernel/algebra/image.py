@@ -15,6 +15,10 @@ from jax import Array, lax
 #: operations right above the input alone.
 VALUES = "values"
 
+#: The name among the data of images of where positions are masked, `[position per axis ..., image]`
+#: of the positions that exist; it is there where the call masks inputs.
+MASK = "mask"
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +48,11 @@ class Image:
         """The same images, as operations further above the input see them."""
         data = {name: array for name, array in self.data.items() if name != VALUES}
         return dataclasses.replace(self, data=data)
+
+    @property
+    def mask(self) -> Array | None:
+        """Where positions are masked, `[position per axis ..., image]`; None if nothing may be."""
+        return self.data.get(MASK)
 
     def required_variance(self) -> Array:
         """The variance, where distances are held."""

@@ -40,8 +40,9 @@ class Kernel:
       shape2: shape of the activations of the second batch.
       batch_axis: batch axis of these shapes.
       channel_axis: channel axis of these shapes.
-      mask1: reserved for masked inputs; None.
-      mask2: reserved for masked inputs; None.
+      mask1: which positions of the first batch are masked, True there, of `shape1` but for one
+        channel; None where nothing is.
+      mask2: the same for the second batch; None when both batches are the same.
       distance: E (z(x1) / r1 - z(x2) / r2)^2, with r the standard deviations: 2 (1 - cos) of the
         angle of two points, which keeps the digits that the covariance of nearly parallel points
         loses. It is 0 where a point is zero; None where it is not known.

@@ -21,6 +21,7 @@ diagonal (`seen`), and on a pair (`pair`).
 """
 
 import dataclasses
+import functools
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeVar, dataclass_transform
 
@@ -173,6 +174,9 @@ class Operation:
     works_unscaled = False
     #: Axes before the positions of the maps of `of_image`.
     map_axes = 0
+    #: Whether it gives variance to points that have none, so that masked ones are to be made so
+    #: again after the layer.
+    unmasks = True
     #: Keywords of `kernel_fn` that it takes: arrays of images, which it finds in `Image.data`.
     keywords: tuple[str, ...] = ()
     #: Of a collector, how many more arrays as large as its total it holds at a time.
@@ -214,6 +218,28 @@ class Operation:
         """
         del maps
         return True
+
+    # What is masked.
+
+    def mask(self, masks: tuple[Array, ...], signal: Signal) -> Array:
+        """Where its output, of this signal, is masked, of where its inputs are.
+
+        Masks are `[position per axis ..., image]`. As it stands: where all inputs are, of the same
+        positions; and where an operation leaves no positions, images of which all are masked.
+        """
+        mask = functools.reduce(jnp.logical_and, masks)
+        if mask.shape[:-1] == signal.sizes:
+            return mask
+        if not signal.sizes:
+            return jnp.all(mask, tuple(range(mask.ndim - 1)))
+        raise LayerError(
+            f"which of its {signal.sizes} positions are masked, of {mask.shape[:-1]} before, is "
+            "not known; mask inputs of networks without this layer."
+        )
+
+    def where_masked(self) -> tuple["Operation", ...]:
+        """The operations, one after the other, that stand for it where inputs are masked."""
+        return (self,)
 
     def affine_variances(self) -> tuple[Any, Any] | None:
         """Variances of weights and biases, where the operation has such; for `Ahead`."""

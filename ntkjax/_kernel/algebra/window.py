@@ -88,6 +88,12 @@ class Window:
             return position % size, live_output
         return position, live_output & (position >= 0) & (position < size)
 
+    def middle(self, size: int) -> np.ndarray:
+        """The input position in the middle of the window of each output (of two, the first)."""
+        position = self.stride * np.arange(self.size_out(size)) + (self.extent - 1) // 2
+        position = position - self.before(size)
+        return position % size if self.is_circular else position
+
     def inside(self, size: int, period: int) -> list[np.ndarray]:
         """For each tap, at which of the outputs 0 .. period - 1 it lies inside the image."""
         outputs = np.arange(period)

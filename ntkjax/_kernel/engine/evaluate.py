@@ -22,6 +22,7 @@ from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.engine.alike import are_alike
 from ntkjax._kernel.engine.contributions import ImageMaps
 from ntkjax._kernel.engine.images import Own, image_maps, own_kernels
+from ntkjax._kernel.engine.masks import in_layout, propagated
 from ntkjax._kernel.engine.pairs import Stores
 from ntkjax._kernel.engine.sweeps import Pairing, stored, swept
 from ntkjax._kernel.engine.tiles import cut, exactly_symmetric, mirrored, of_tile, over_tiles
@@ -43,7 +44,7 @@ def evaluate(plan: Plan, inputs: dict[int, Input], resources: Resources) -> list
     if tiling is None:
         owns = _own_kernels(plan, _batches(plan, inputs))
         pieces = _outputs(plan, _all_pairs(plan, inputs, owns), _given(inputs))
-        return _kernels(plan, pieces, owns)
+        return _kernels(plan, inputs, pieces, owns)
     owns, parts = prepared(plan, inputs, tiling)
 
     def compute(parts: Any, tile: Any) -> list[Pairs]:
@@ -123,7 +124,7 @@ def finished(
         rows = {plan.joint: stored(plan, plan.joint, pieces[0], pairing)}
         pieces = _outputs(plan, pairing, rows)
     is_done = tiling.symmetric and tiling.shares == 1
-    return _kernels(plan, pieces, owns, is_done=is_done)
+    return _kernels(plan, inputs, pieces, owns, is_done=is_done)
 
 
 def tiles_for(plan: Plan, inputs: dict[int, Any], resources: Resources) -> Tiling | None:
@@ -149,7 +150,8 @@ def _of_side(inputs: dict[int, Input], side: int) -> dict[int, Batch]:
     def of(item: Input) -> Batch:
         if not isinstance(item, Kernel):
             return Batch.of(item[side])
-        return Batch(item.replace(cov1=item.cov2 if side else item.cov1, cov2=None))
+        mask = item.mask2 if side else item.mask1
+        return Batch(item.replace(cov1=item.cov2 if side else item.cov1, cov2=None), {}, mask)
 
     return {i: of(item) for i, item in inputs.items()}
 
@@ -230,11 +232,26 @@ def _outputs(plan: Plan, pairing: Pairing, given: dict[int, Any] | None = None) 
 
 
 def _kernels(
-    plan: Plan, pieces: list[Pairs], owns: list[Own], *, is_done: bool = False
+    plan: Plan,
+    inputs: dict[int, Input],
+    pieces: list[Pairs],
+    owns: list[Own],
+    *,
+    is_done: bool = False,
 ) -> list[Kernel]:
     """The kernels of the outputs; `is_done` says that these are exactly symmetric already."""
     pairs = zip(plan.outputs, pieces, strict=True)
-    return [_kernel(plan, index, piece, owns, is_done) for index, piece in pairs]
+    kernels = [_kernel(plan, index, piece, owns, is_done) for index, piece in pairs]
+    masks = [propagated(plan, batches) for batches in _batches(plan, inputs)]
+    if not masks[0]:
+        return kernels
+    first, second = (
+        [in_layout(of_side[i], plan.nodes[i].signal) for i in plan.outputs] for of_side in masks
+    )
+    return [
+        kernel.replace(mask1=one, mask2=None if plan.symmetric else two)
+        for kernel, one, two in zip(kernels, first, second, strict=True)
+    ]
 
 
 def _kernel(plan: Plan, index: int, pairs: Pairs, owns: list[Own], is_done: bool) -> Kernel:

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ntkjax._kernel.algebra.batch import Batch
-from ntkjax._kernel.algebra.image import Ahead, Image
+from ntkjax._kernel.algebra.image import MASK, Ahead, Image
 from ntkjax._kernel.algebra.operation import Context
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.engine.contributions import ImageMaps
+from ntkjax._kernel.engine.masks import propagated
 from ntkjax._kernel.engine.pairs import Stores
 from ntkjax._kernel.engine.sweeps import Pairing, stored, swept
 from ntkjax._kernel.plan.plan import Plan
@@ -99,7 +100,7 @@ def image_maps(
     After collectors it is known from `own`, unless `collector` makes it.
     """
     known = ImageMaps({}, {})
-    runs = find_runs(plan)
+    runs, masks = find_runs(plan), propagated(plan, inputs)
     done = -1
     for index, node in enumerate(plan.nodes[:end]):
         if index <= done:
@@ -117,6 +118,9 @@ def image_maps(
             known.images[index], known.maps[index] = made
             if node.operation.is_stored and kernel_input is not None:
                 kernel_input(index, known)
+        last = max(index, done)
+        if last in masks and last in known.images:
+            known.images[last] = known.images[last].with_data({MASK: masks[last]})
     return known
 
 

@@ -114,7 +114,11 @@ def _start(plan: Plan, index: int, pairing: Pairing, stores: Stores) -> Pairs:
     """The total of a collector before the first row: zero in each array that it is given."""
     operation, step = _collector(plan, index), plan.steps[index]
     shape = operation.start(step.below, step.here.cross, pairing.counts)
-    known = jax.tree.leaves((pairing.first, pairing.second, stores))
+    known = [
+        array
+        for array in jax.tree.leaves((pairing.first, pairing.second, stores))
+        if jnp.issubdtype(array.dtype, np.floating)
+    ]
     zeros = zeros_beside(shape, jnp.result_type(*known), known)
     form = step.given
     ntk, distance = form.has_tangent or None, form.has_distance or None

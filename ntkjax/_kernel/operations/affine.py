@@ -66,6 +66,11 @@ class Affine(RowOperation):
     works_unscaled = True
 
     @property
+    def unmasks(self) -> bool:
+        """Whether there are biases."""
+        return self.bias_var is not None
+
+    @property
     def is_standard(self) -> bool:
         """Whether the parameterization is the standard one."""
         return self.width_scale is not None

@@ -30,6 +30,7 @@ class Sum(RowOperation):
 
     carries_supplement = True
     works_unscaled = True
+    unmasks = False
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         first = signals[0]

@@ -24,6 +24,7 @@ class Trace(RowOperation):
 
     carries_supplement = True
     works_unscaled = True
+    unmasks = False
 
     @property
     def keeps_periods(self) -> bool:

@@ -2,6 +2,13 @@
 
 K' = mean over p, q of K[p, q], all pairs of positions, not equal ones (Arora et al. 2019, section
 4.2). Every diagonal is added, position by position, to one total; the positions are summed last.
+
+Where positions are masked, the weights w of the others belong to an image: 1 over their number c,
+or 1 of a sum. Then, in the words of `Mixture`,
+
+    A = w c,    m = w sum_p v[p],    M = w w' sum of D[p, q] over pairs neither of which is masked.
+
+The sum is made of diagonals as before, and multiplied by w and w' where it is read.
 """
 
 import functools
@@ -21,11 +28,13 @@ from ntkjax._kernel.algebra.diagonals import (
     entry,
     largest_divisor,
 )
+from ntkjax._kernel.algebra.image import Image
 from ntkjax._kernel.algebra.lanes import diagonals_to_fill, member_of
-from ntkjax._kernel.algebra.operation import operation, static
-from ntkjax._kernel.algebra.pairs import added_at
+from ntkjax._kernel.algebra.operation import Context, Operation, Seen, Step, operation, static
+from ntkjax._kernel.algebra.pairs import Mixture, Pairs, added_at
 from ntkjax._kernel.algebra.signal import Signal
 from ntkjax._kernel.operations.linear import LinearCollector
+from ntkjax._kernel.operations.masked import OfMasked, kept_map
 
 #: So many parts of a diagonal at most are added up, each of so many positions at least.
 _MOST_PARTS, _LEAST_POSITIONS = 8, 64
@@ -36,6 +45,11 @@ class GlobalPool(LinearCollector):
     """Mean (or sum) over all positions, whose axes go away."""
 
     mean: bool = static()
+
+    unmasks = False
+
+    def where_masked(self) -> tuple[Operation, ...]:
+        return Kept(), KeptPool(self.mean)
 
     @property
     def keeps_periods(self) -> bool:
@@ -116,3 +130,45 @@ class GlobalPool(LinearCollector):
     def mass(self, below: Diagonals, here: Diagonals) -> np.ndarray:
         """A, the sum of the weights."""
         return np.array(np.prod(below.sizes) / self._divisor(below))
+
+
+@operation
+class Kept(OfMasked):
+    """Leave out the distances of masked points, below a pool that gives these no weight."""
+
+    carries_supplement = False
+
+    def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
+        (given,) = pairs
+        if not step.here.form.is_distance:
+            return given
+        return Pairs(seen.first.kept * seen.second.kept * given.moment, given.ntk)
+
+
+@operation
+class KeptPool(GlobalPool):
+    """Mean (or sum) over all positions that are not masked."""
+
+    def _divisor(self, below: Diagonals) -> int:
+        return 1
+
+    def of_image(
+        self, images: tuple[Image, ...], context: Context
+    ) -> tuple[Image, tuple[Array, Mixture | None]]:
+        """The weight of a position, and what distances are made of."""
+        (image,), below = images, context.step.below
+        count = jnp.sum(kept_map(image, below)[below.crop], axis=tuple(range(below.ndim)))
+        weight = 1 / jnp.maximum(count, 1.0) if self.mean else jnp.ones_like(count)
+        if image.variance is None:
+            return image, (weight, None)
+        here = context.step.here.cross
+        mean = weight * self.positions(image.variance, below, here)
+        zero = here.row_index((0,) * here.ndim)
+        energy = 0.5 * jnp.square(weight) * context.own.moment[zero]
+        mixture = Mixture(mean, weight * count, energy)
+        return image.with_variance(mixture.variance()), (weight, mixture)
+
+    def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
+        (w1, first), (w2, second) = seen.first, seen.second
+        mean = pairs[0].map(lambda a: w1 * w2 * a)
+        return super().pair((mean,), seen._replace(first=first, second=second), step)

@@ -185,6 +185,11 @@ class Dual(RowOperation):
 
     takes_supplement = True
 
+    @property
+    def unmasks(self) -> bool:
+        """Whether f(0) may be other than zero."""
+        return not self.activation.is_homogeneous
+
     def needs_supplement(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Array:
         first, second, distance = seen.first, seen.second, pairs[0].moment
         if self._changes_scale(step):

@@ -10,6 +10,7 @@ from ntkjax._kernel.algebra.operation import LayerError
 from ntkjax._kernel.algebra.signal import Signal
 from ntkjax._kernel.operations.inputs import ArrayInput
 from ntkjax._kernel.operations.kernels import KernelInput
+from ntkjax._kernel.operations.masked import Masked
 from ntkjax._kernel.plan.plan import Plan, Request, make_plan
 
 
@@ -57,7 +58,7 @@ def _check_batches(graph: Graph, index: int) -> None:
 
 def network_graph(part: Part, items: list[Any], structure: Value) -> tuple[Graph, Value]:
     """The graph of a network on some inputs (arrays, or whatever has their shapes)."""
-    graph = Graph(keywords=_keywords(items))
+    graph = Graph(keywords=_keywords(items), masking=Masked() if _is_masked(items) else None)
     for index, item in enumerate(items):
         signal = _signal(item, index)
         if isinstance(item, Kernel):
@@ -69,6 +70,14 @@ def network_graph(part: Part, items: list[Any], structure: Value) -> tuple[Graph
         _check_batches(graph, index)
     _check_keywords(graph)
     return graph, output
+
+
+def _is_masked(items: list[Any]) -> bool:
+    """Whether entries of some input may be masked."""
+    return any(
+        item.mask1 is not None if isinstance(item, Kernel) else Batch.of(item[0]).mask is not None
+        for item in items
+    )
 
 
 def _keywords(items: list[Any]) -> dict[str, tuple[Any, Any]]:
