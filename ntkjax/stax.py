@@ -17,6 +17,7 @@ from ntkjax._layers.norm import LayerNorm
 from ntkjax._layers.numerical import Elementwise, ElementwiseNumerical
 from ntkjax._layers.pool import AvgPool, GlobalAvgPool, GlobalSumPool, SumPool
 from ntkjax._layers.rectifiers import ABRelu, Abs, LeakyRelu, Relu
+from ntkjax._layers.requirements import Bool, Diagonal
 
 __all__ = [
     "ABRelu",
@@ -25,8 +26,10 @@ __all__ = [
     "AggregateImplementation",
     "AttentionMechanism",
     "AvgPool",
+    "Bool",
     "Conv",
     "Dense",
+    "Diagonal",
     "Elementwise",
     "ElementwiseNumerical",
     "Erf",

@@ -48,7 +48,7 @@ def with_stored_pairs(case: Case) -> Any:
     for layer in case.network(WIDTH):
         shape, _ = layer[0](jax.random.key(0), shape)
         layers += [layer, stored(shape)]
-    return serial(*layers)
+    return case.called(serial(*layers))
 
 
 @functools.cache

@@ -5,6 +5,6 @@ line for its twin. It is thereby held to every law of this folder. Networks of a
 that a law may put something between any two of their layers.
 """
 
-from tests.contract.families import numerical, sequences, spine
+from tests.contract.families import masks, numerical, sequences, spine
 
-CASES = [*numerical.CASES, *sequences.CASES, *spine.CASES]
+CASES = [*masks.CASES, *numerical.CASES, *sequences.CASES, *spine.CASES]
