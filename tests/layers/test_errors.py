@@ -159,7 +159,10 @@ KERNELS = {
     ),
     "unknown get": (dense_of(X, None, "kernel"), ["get='kernel'", "'nngp', 'ntk'", "None"]),
     "empty get": (dense_of(X, None, ()), ["get=()", "non-empty tuple"]),
-    "mask": (dense_of(X, mask_constant=0.0), ["mask_constant=0.0", "not supported", "leave"]),
+    "mask of a kernel": (
+        lambda: Dense(1).kernel_fn(Dense(1).kernel_fn(X), mask_constant=0.0),
+        ["x1 is a Kernel", "mask_constant belongs to the examples", "pass the inputs as arrays"],
+    ),
     "axes that disagree": (
         on_images(Conv(1, (2, 2), dimension_numbers=("NCHW", "OIHW", "NCHW")), GlobalAvgPool()),
         ["GlobalAvgPool at layer 1", "channel_axis=3", "channel_axis=1", "the same axes"],

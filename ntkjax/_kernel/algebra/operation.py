@@ -21,7 +21,6 @@ diagonal (`seen`), and on a pair (`pair`).
 """
 
 import dataclasses
-import functools
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeVar, dataclass_transform
 
@@ -30,9 +29,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift
+from ntkjax._kernel.algebra.errors import LayerError as LayerError
 from ntkjax._kernel.algebra.form import Form
 from ntkjax._kernel.algebra.image import Ahead, Image
 from ntkjax._kernel.algebra.kernel import Kernel
+from ntkjax._kernel.algebra.masks import all_masked
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.algebra.sides import NO_HALO, Halo, Row, Side
 from ntkjax._kernel.algebra.signal import Signal
@@ -50,10 +51,6 @@ T = TypeVar("T")
 def operation(cls: type[T]) -> type[T]:
     """Class decorator: a frozen dataclass that is a pytree; mark static fields with `static()`."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, eq=False)(cls))
-
-
-class LayerError(ValueError):
-    """A layer cannot take its input; the message names the layer and its place."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,15 +224,7 @@ class Operation:
         Masks are `[position per axis ..., image]`. As it stands: where all inputs are, of the same
         positions; and where an operation leaves no positions, images of which all are masked.
         """
-        mask = functools.reduce(jnp.logical_and, masks)
-        if mask.shape[:-1] == signal.sizes:
-            return mask
-        if not signal.sizes:
-            return jnp.all(mask, tuple(range(mask.ndim - 1)))
-        raise LayerError(
-            f"which of its {signal.sizes} positions are masked, of {mask.shape[:-1]} before, is "
-            "not known; mask inputs of networks without this layer."
-        )
+        return all_masked(masks, signal)
 
     def where_masked(self) -> tuple["Operation", ...]:
         """The operations, one after the other, that stand for it where inputs are masked."""

@@ -93,8 +93,8 @@ CASES = [
         "masks under a global pool", (),
         lambda n: [Conv(n, (3,), **CONV), Erf(), Dense(n, 1.1, 0.1), GlobalAvgPool(), Relu()],
         masked_serial(
-            masked(twins.conv((3,), **CONV)), masked(ERF), masked(twins.dense(W_std=1.1, b_std=0.1)),
-            twins_masks.global_avg_pool, masked(RELU),
+            masked(twins.conv((3,), **CONV)), masked(ERF),
+            masked(twins.dense(W_std=1.1, b_std=0.1)), twins_masks.global_avg_pool, masked(RELU),
         ), (5, 2), widths=(64, 128), call=with_masks,
     ),
     Case(
