@@ -1,11 +1,11 @@
 """Layers of infinitely wide networks; each is a triple `(init_fn, apply_fn, kernel_fn)`."""
 
+from ntkjax._layers.aggregate import Aggregate, AggregateImplementation
 from ntkjax._layers.attention import (
     AttentionMechanism,
     GlobalSelfAttention,
     PositionalEmbedding,
 )
-from ntkjax._layers.aggregate import Aggregate, AggregateImplementation
 from ntkjax._layers.branching import FanInSum, FanOut, Identity
 from ntkjax._layers.combinators import parallel, repeat, serial
 from ntkjax._layers.conv import Conv

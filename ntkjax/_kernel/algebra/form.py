@@ -32,3 +32,9 @@ class Form:
     def without_tangent(self) -> "Form":
         """The same for covariances alone."""
         return Form(self.is_distance)
+
+
+def taken(form: Form, is_distance: bool, is_excess: bool, ntk: bool) -> Form:
+    """The form to take of a kernel that is held in another."""
+    completed = form.is_excess and not is_excess
+    return Form(is_distance, ntk and (form.has_tangent or completed), form.is_excess and is_excess)

@@ -31,6 +31,7 @@ from jax import Array
 from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift
 from ntkjax._kernel.algebra.errors import LayerError as LayerError
 from ntkjax._kernel.algebra.form import Form
+from ntkjax._kernel.algebra.form import taken as taken
 from ntkjax._kernel.algebra.image import Ahead, Image
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.masks import all_masked
@@ -307,12 +308,6 @@ class Operation:
     def needs_supplement(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Array:
         """Whether these pairs lose digits without E (g + g')^2; a scalar."""
         raise NotImplementedError
-
-
-def taken(form: Form, is_distance: bool, is_excess: bool, ntk: bool) -> Form:
-    """The form to take of a kernel that is held in another."""
-    completed = form.is_excess and not is_excess
-    return Form(is_distance, ntk and (form.has_tangent or completed), form.is_excess and is_excess)
 
 
 class RowOperation(Operation):
