@@ -16,6 +16,7 @@ from ntkjax._layers.masking import MaskedArray, unmask_fn
 from ntkjax._layers.norm import LayerNorm
 from ntkjax._layers.numerical import Elementwise, ElementwiseNumerical
 from ntkjax._layers.pool import AvgPool, GlobalAvgPool, GlobalSumPool, SumPool
+from ntkjax._layers.recurrent import Recurrent
 from ntkjax._layers.rectifiers import ABRelu, Abs, LeakyRelu, Relu
 from ntkjax._layers.requirements import Bool, Diagonal
 
@@ -45,6 +46,7 @@ __all__ = [
     "LeakyRelu",
     "MaskedArray",
     "PositionalEmbedding",
+    "Recurrent",
     "Relu",
     "SumPool",
     "parallel",

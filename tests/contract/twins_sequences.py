@@ -1,11 +1,13 @@
 """Twins of the layers of sequences and of attention (see `twins.py`)."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from tests.contract.expectations import Expectations
 from tests.contract.twins import Kernels, Twin, affine, serial
 
 
@@ -108,3 +110,60 @@ def products(keys: Kernels, values: Kernels, std: float, b_std: float | None) ->
     ntk = std**2 * (of_keys + of_scores) + 4 * covs["cov"]
     covs = {name: cov + bias for name, cov in covs.items()}
     return dataclasses.replace(values, **covs, ntk=ntk + bias, channels=keys.width)
+
+
+def recurrent(
+    of: Expectations,
+    W_std: float = 1.0,
+    U_std: float = 1.0,
+    b_std: float = 0.0,
+    h0_std: float = 0.0,
+    return_sequences: bool = False,
+    bidirectional: bool = False,
+) -> Twin:
+    """Recurrent: time after time, of both images."""
+
+    def before(array: np.ndarray, t: int, u: int) -> Any:
+        """Of the states before two times; a start is shared, and independent of later states."""
+        return array[..., t - 1, u - 1] if t and u else h0_std**2 * (t == u)
+
+    def sums(cov: np.ndarray) -> np.ndarray:
+        """Variances of the arguments of the nonlinearity, of images with themselves."""
+        state, made = np.full(len(cov), h0_std**2), []
+        for t in range(cov.shape[-1]):
+            made.append(W_std**2 * cov[:, t, t] + U_std**2 * state + b_std**2)
+            state = of.value(made[-1], made[-1], made[-1])
+        return np.stack(made, -1)
+
+    def states(
+        cov: np.ndarray, ntk: np.ndarray, v1: np.ndarray, v2: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Kernels of the states; variances of both sides `(..., time)`."""
+        made, tangents = np.zeros_like(cov), np.zeros_like(cov)
+        for t, u in itertools.product(*map(range, cov.shape[-2:])):
+            here = W_std**2 * cov[..., t, u] + U_std**2 * before(made, t, u) + b_std**2
+            arguments = v1[..., t], here, v2[..., u]
+            tangent = W_std**2 * ntk[..., t, u] + U_std**2 * before(tangents, t, u) + here
+            made[..., t, u] = of.value(*arguments)
+            tangents[..., t, u] = tangent * of.slope(*arguments)
+        return made, tangents
+
+    def one_way(k: Kernels) -> Kernels:
+        v1, v2 = sums(k.cov1), sums(k.cov2)
+        cov, ntk = states(k.cov, k.ntk, v1[:, None], v2[None])
+        cov1, cov2 = (states(c, 0 * c, v, v)[0] for c, v in ((k.cov1, v1), (k.cov2, v2)))
+        last = dataclasses.replace(k, cov=cov, ntk=ntk, cov1=cov1, cov2=cov2, channels=k.width)
+        if return_sequences:
+            return last
+        return last.map_cov(lambda c: c[..., -1:, -1:], ntk=ntk[..., -1:, -1:], sizes=())
+
+    def backwards(k: Kernels) -> Kernels:
+        return k.map_cov(lambda c: c[..., ::-1, ::-1], ntk=k.ntk[..., ::-1, ::-1])
+
+    def both(k: Kernels) -> Kernels:
+        one, two = one_way(k), one_way(backwards(k))
+        two = backwards(two)
+        mean = {n: (getattr(one, n) + getattr(two, n)) / 2 for n in ("cov", "ntk", "cov1", "cov2")}
+        return dataclasses.replace(one, **mean, channels=2 * k.width)
+
+    return both if bidirectional else one_way

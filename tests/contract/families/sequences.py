@@ -1,8 +1,9 @@
 """Cases of attention and of layers of sequences."""
 
-from ntkjax.stax import GlobalSelfAttention
+from ntkjax.stax import Erf, GlobalSelfAttention, Recurrent, Relu
 from tests.contract import twins_sequences
 from tests.contract.case import Case
+from tests.contract.expectations import error_function, rectifier
 
 STDS = {"W_key_std": 0.5, "W_query_std": 1.2, "W_value_std": 0.8, "W_out_std": 1.5}
 OF_TWIN = {"score_std": 0.5 * 1.2, "value_std": 0.8 * 1.5}
@@ -36,5 +37,21 @@ CASES = [
         ],
         attention_twin(mechanism="IDENTITY", linear_scaling=False, b_std=0.3),
         (3, 2), widths=(32,),
+    ),
+    Case(
+        "Recurrent", ("Recurrent",),
+        lambda n: [Recurrent(n, Relu(), 1.2, 1.1, 0.2, 0.5)],
+        twins_sequences.recurrent(rectifier(0.0, 1.0), 1.2, 1.1, 0.2, 0.5),
+        (3, 2), widths=(256,),
+    ),
+    Case(
+        "Recurrent, both ways", (),
+        lambda n: [
+            Recurrent(n, Erf(), 1.2, 1.1, 0.2, 0.5, return_sequences=True, bidirectional=True),
+        ],
+        twins_sequences.recurrent(
+            error_function(), 1.2, 1.1, 0.2, 0.5, return_sequences=True, bidirectional=True,
+        ),
+        (3, 2), widths=(256,),
     ),
 ]  # fmt: skip
