@@ -16,9 +16,10 @@ from ntkjax._layers.masking import MaskedArray, unmask_fn
 from ntkjax._layers.norm import LayerNorm
 from ntkjax._layers.numerical import Elementwise, ElementwiseNumerical
 from ntkjax._layers.pool import AvgPool, GlobalAvgPool, GlobalSumPool, SumPool
-from ntkjax._layers.recurrent import Recurrent
 from ntkjax._layers.rectifiers import ABRelu, Abs, LeakyRelu, Relu
+from ntkjax._layers.recurrent import Recurrent
 from ntkjax._layers.requirements import Bool, Diagonal
+from ntkjax._layers.sequences import Embedding, PositionalEncoding
 
 __all__ = [
     "ABRelu",
@@ -33,6 +34,7 @@ __all__ = [
     "Diagonal",
     "Elementwise",
     "ElementwiseNumerical",
+    "Embedding",
     "Erf",
     "FanInSum",
     "FanOut",
@@ -46,6 +48,7 @@ __all__ = [
     "LeakyRelu",
     "MaskedArray",
     "PositionalEmbedding",
+    "PositionalEncoding",
     "Recurrent",
     "Relu",
     "SumPool",

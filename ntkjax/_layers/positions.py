@@ -61,13 +61,13 @@ def covariances(layer: str, sizes: Shape, norm: float, decay: Decay | None) -> A
         apart, made = made_of()
     if jnp.shape(made) != apart.shape:
         raise ValueError(
-            f"{layer}: pos_emb_decay_fn made {describe(made)} of an array of distances of shape "
+            f"{layer}: its decay function made {describe(made)} of an array of distances of shape "
             f"{apart.shape}, expected an array of that shape; use functions of jax.numpy, which "
             "act on each number."
         )
     if is_concrete((made, apart)) and not np.all(np.isfinite(np.asarray(made))):
         raise ValueError(
-            f"{layer}: pos_emb_decay_fn is not finite for some distances from 0 to "
+            f"{layer}: its decay function is not finite for some distances from 0 to "
             f"{np.max(np.asarray(apart)):g}; use a function that is, such as lambda d: jnp.exp(-d)."
         )
     return jnp.asarray(made, dtype)
@@ -88,7 +88,7 @@ def correlated(layer: str, noise: Array, sizes: Shape, norm: float, decay: Decay
         least, largest = float(values[0]), float(values[-1])
         if least < -1e-4 * max(largest, -least):
             raise ValueError(
-                f"{layer}: pos_emb_decay_fn gives no covariance of positions: its matrix has the "
+                f"{layer}: its decay function gives no covariance of positions: its matrix has the "
                 f"eigenvalue {least:.3g}; use a positive definite function, such as "
                 "lambda d: jnp.exp(-d)."
             )

@@ -141,7 +141,5 @@ def _dual_of(activation: Any) -> Dual:
 def _three_axes(shape: Shape) -> Shape:
     """The shape of a batch of sequences."""
     if len(shape) != 3:
-        raise ValueError(
-            f"{_NAME}: its input has shape {shape}, expected (batch, time, channels)."
-        )
+        raise ValueError(f"{_NAME}: its input has shape {shape}, expected (batch, time, channels).")
     return shape

@@ -1,7 +1,7 @@
 """Recurrent layers: the same weights at every time, so that kernels are a scan along a diagonal.
 
-With h_t = f(a_t), a_t = W x_t + U h_{t-1} + b and h_0 of variance h0^2 (Yang 2019, arXiv 1910.12478;
-Alemohammad et al. 2020, arXiv 2006.10246), and K, H the kernels of x and h,
+With h_t = f(a_t), a_t = W x_t + U h_{t-1} + b and h_0 of variance h0^2, and K, H the kernels of x
+and h (Yang 2019, arXiv 1910.12478; Alemohammad et al. 2020, arXiv 2006.10246),
 
     A[t, t'] = W^2 K[t, t'] + U^2 H[t-1, t'-1] + b^2,    H[t, t'] = E f(u) f(v),
     Theta_A = W^2 Theta_K + U^2 Theta_H + A,             Theta_H[t, t'] = Theta_A E f'(u) f'(v),
@@ -246,7 +246,7 @@ class Recurrence(RowOperation):
         zeros = jnp.zeros_like(given.moment[0])
         start = Pairs(zeros, zeros if with_tangent else None)
         over = given, starts, first.times, second.times
-        last, states = lax.scan(jax.checkpoint(body), start, over, reverse=reverse)
+        _, states = lax.scan(jax.checkpoint(body), start, over, reverse=reverse)
         if self.is_sequence:
             return states
         return states.map(lambda a: a[self._last(reverse, step.below)])

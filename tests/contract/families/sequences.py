@@ -1,7 +1,18 @@
 """Cases of attention and of layers of sequences."""
 
-from ntkjax.stax import Erf, GlobalSelfAttention, Recurrent, Relu
-from tests.contract import twins_sequences
+import numpy as np
+from jax import numpy as jnp
+
+from ntkjax.stax import (
+    Dense,
+    Embedding,
+    Erf,
+    GlobalSelfAttention,
+    PositionalEncoding,
+    Recurrent,
+    Relu,
+)
+from tests.contract import twins, twins_sequences
 from tests.contract.case import Case
 from tests.contract.expectations import error_function, rectifier
 
@@ -53,5 +64,17 @@ CASES = [
             error_function(), 1.2, 1.1, 0.2, 0.5, return_sequences=True, bidirectional=True,
         ),
         (3, 2), widths=(256,),
+    ),
+    Case(
+        "Embedding", ("Embedding",),
+        lambda n: [Embedding(2, n, 1.3)],
+        "products of inputs do not tell their tokens", (3, 1), widths=(256,),
+    ),
+    Case(
+        "PositionalEncoding", ("PositionalEncoding",),
+        lambda n: [Dense(n), PositionalEncoding(0.7, 1, lambda d: jnp.exp(-d))],
+        twins.serial(
+            twins.dense(), twins_sequences.positional_encoding(0.7, 1, lambda d: np.exp(-d))
+        ), (2, 2, 2), widths=(256,),
     ),
 ]  # fmt: skip
