@@ -9,7 +9,7 @@ import pytest
 from ntkjax import stax
 from ntkjax._layers.layer import Layer
 from ntkjax.stax import Conv, Dense, Flatten, Gelu, GlobalAvgPool, Relu
-from tests.contract import expectations, twins, twins_masks
+from tests.contract import expectations, twins, twins_masks, twins_sequences
 from tests.contract.case import Case
 from tests.contract.expectations import by_quadrature
 from tests.contract.finite_width import finite_width_law
@@ -36,7 +36,7 @@ def test_every_case_has_a_twin_or_says_why_not():
         assert callable(case.twin) or len(case.twin.split()) > 3, case
 
 
-@pytest.mark.parametrize("module", [twins, twins_masks, expectations])
+@pytest.mark.parametrize("module", [twins, twins_masks, twins_sequences, expectations])
 def test_twins_share_no_code_with_the_library(module):
     found = set()
     for node in ast.walk(ast.parse(inspect.getsource(module))):

@@ -211,8 +211,8 @@ class Recurrence(RowOperation):
         ntk = None if given.ntk is None else factors * given.ntk
         made = []
         for k, reverse in enumerate(self.reverse):
-            of_side = [_Side(side.times[k], side.inverse[0]) for side in (first, second)]
-            made.append(self._scanned(Pairs(moment, ntk), seen.masks[k], *of_side, reverse, step))
+            one, two = (_Side(side.times[k], side.inverse[0]) for side in (first, second))
+            made.append(self._scanned(Pairs(moment, ntk), seen.masks[k], one, two, reverse, step))
         total = made[0] if len(made) == 1 else jax.tree.map(lambda a, b: 0.5 * (a + b), *made)
         return total if step.here.form.has_tangent else Pairs(total.moment)
 
