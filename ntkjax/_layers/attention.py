@@ -242,7 +242,7 @@ def GlobalSelfAttention(
       >>> from ntkjax import stax
       >>> attention = stax.GlobalSelfAttention(8, n_chan_key=4, n_chan_val=4, n_heads=2, b_std=0.5)
       >>> _, _, kernel_fn = stax.serial(attention, stax.GlobalAvgPool())
-      >>> float(kernel_fn(jnp.ones((1, 5, 3)), get="nngp")[0, 0])
+      >>> round(float(kernel_fn(jnp.ones((1, 5, 3)), get="nngp")[0, 0]), 6)
       1.25
     """
     n_out = check_count(_NAME, "n_chan_out", n_chan_out)
