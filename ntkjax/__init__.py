@@ -2,11 +2,13 @@
 
 from ntkjax import predict, stax
 from ntkjax._finite import (
+    Estimate,
     NtkImplementation,
     empirical_kernel_fn,
     empirical_nngp_fn,
     empirical_ntk_fn,
     linearize,
+    monte_carlo_kernel_fn,
     taylor_expand,
 )
 from ntkjax._inference.kernel_regression import ntk_predict
@@ -14,10 +16,13 @@ from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.config import config
 from ntkjax._layers.dual import dual
 from ntkjax._paper import compute_cntk, compute_ntk_relu
+from ntkjax._scale.batch import batch
 
 __all__ = [
+    "Estimate",
     "Kernel",
     "NtkImplementation",
+    "batch",
     "compute_cntk",
     "compute_ntk_relu",
     "config",
@@ -26,6 +31,7 @@ __all__ = [
     "empirical_nngp_fn",
     "empirical_ntk_fn",
     "linearize",
+    "monte_carlo_kernel_fn",
     "ntk_predict",
     "predict",
     "stax",

@@ -28,7 +28,7 @@ BELOW = {
     "_activations": {"_kernel"},
     "_layers": {"_kernel", "_activations"},
     "_inference": {"_kernel"},
-    "_finite": {"_kernel", "_inference"},
+    "_finite": {"_kernel", "_inference", "_scale"},
     "_scale": {"_kernel", "_inference"},
 }
 # Where a module's name is not that of what one installs.

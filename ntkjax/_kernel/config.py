@@ -53,10 +53,18 @@ def _checked_dtype(value: Any) -> str:
     return value
 
 
+def _checked_flag(value: Any) -> bool:
+    """Whether to show progress."""
+    if not isinstance(value, bool):
+        raise ValueError(f"config: progress={describe(value)}, expected True or False.")
+    return value
+
+
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "memory_budget": _checked_budget,
     "devices": _checked_devices,
     "dtype": _checked_dtype,
+    "progress": _checked_flag,
 }
 
 
@@ -78,6 +86,7 @@ class Config:
       dtype: "widest" for kernels in JAX's own floating-point type, whatever the dtype of the inputs
         (float64 where `jax_enable_x64` is on, else float32); "inputs" for kernels of float32 inputs
         in float32 although `jax_enable_x64` is on. No kernel is computed in less than float32.
+      progress: whether work over some seconds shows a progress bar, where `tqdm` is installed.
 
     Returns:
       The settings, as `ntkjax.config`; assign to its fields, or change them for a while by `set`.
@@ -98,6 +107,7 @@ class Config:
     memory_budget: int | None = None
     devices: tuple[Any, ...] | None = None
     dtype: str = "widest"
+    progress: bool = True
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _CHECKS:

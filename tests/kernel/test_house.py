@@ -11,6 +11,7 @@ FLOORS = (
     "ntkjax",
     "ntkjax._layers",
     "ntkjax._finite",
+    "ntkjax._scale",
     "ntkjax._inference",
     "ntkjax._activations",
     "ntkjax._kernel",
@@ -21,7 +22,7 @@ FLOORS = (
     "ntkjax._jax_compat",
 )
 #: Floors that meet the layers only through the `kernel_fn` that users hand them.
-ASIDE = ("ntkjax._finite", "ntkjax._inference")
+ASIDE = ("ntkjax._finite", "ntkjax._inference", "ntkjax._scale")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -1,0 +1,1 @@
+"""Kernels of more points than fit: cut into batches, put together where there is room."""
