@@ -20,10 +20,15 @@ _KNOWN = ("nngp", "ntk")
 class Estimate(NamedTuple):
     """A mean over random networks, and how far from the expectation it is, as a rule.
 
-    Attributes:
+    Args:
       mean: the mean, as a kernel.
       standard_error: the standard deviation of single networks over the root of their number, of
         the same shape; NaN for one network.
+
+    Example:
+      >>> estimate = Estimate(mean=2.0, standard_error=0.1)
+      >>> estimate.standard_error / estimate.mean
+      0.05
     """
 
     mean: Any
