@@ -10,16 +10,19 @@ from ntkjax._layers.branching import FanInSum, FanOut, Identity
 from ntkjax._layers.combinators import parallel, repeat, serial
 from ntkjax._layers.conv import Conv
 from ntkjax._layers.dense import Dense
-from ntkjax._layers.error_functions import Erf, Gelu
+from ntkjax._layers.error_functions import Erf, Gelu, Sigmoid_like
+from ntkjax._layers.exponentials import Exp, ExpNormalized, Gaussian
 from ntkjax._layers.flatten import Flatten
 from ntkjax._layers.masking import MaskedArray, unmask_fn
 from ntkjax._layers.norm import LayerNorm
 from ntkjax._layers.numerical import Elementwise, ElementwiseNumerical
 from ntkjax._layers.pool import AvgPool, GlobalAvgPool, GlobalSumPool, SumPool
+from ntkjax._layers.powers import Hermite, Monomial, Polynomial, RectifiedMonomial, Sign
 from ntkjax._layers.rectifiers import ABRelu, Abs, LeakyRelu, Relu
 from ntkjax._layers.recurrent import Recurrent
 from ntkjax._layers.requirements import Bool, Diagonal
 from ntkjax._layers.sequences import Embedding, PositionalEncoding
+from ntkjax._layers.trigonometric import Cos, Gabor, Rbf, Sin
 
 __all__ = [
     "ABRelu",
@@ -30,27 +33,40 @@ __all__ = [
     "AvgPool",
     "Bool",
     "Conv",
+    "Cos",
     "Dense",
     "Diagonal",
     "Elementwise",
     "ElementwiseNumerical",
     "Embedding",
     "Erf",
+    "Exp",
+    "ExpNormalized",
     "FanInSum",
     "FanOut",
     "Flatten",
+    "Gabor",
+    "Gaussian",
     "Gelu",
     "GlobalAvgPool",
     "GlobalSelfAttention",
     "GlobalSumPool",
+    "Hermite",
     "Identity",
     "LayerNorm",
     "LeakyRelu",
     "MaskedArray",
+    "Monomial",
+    "Polynomial",
     "PositionalEmbedding",
     "PositionalEncoding",
+    "Rbf",
+    "RectifiedMonomial",
     "Recurrent",
     "Relu",
+    "Sigmoid_like",
+    "Sign",
+    "Sin",
     "SumPool",
     "parallel",
     "repeat",

@@ -25,8 +25,9 @@ with what autodiff derives of each operation, gradients take a quarter more memo
 
 The angle has a kink where points are equal or opposite: dt counts as zero there, the mean of the
 slopes on both sides. Derivatives that come near the largest number of the dtype count as zero,
-too, since infinity times zero is not a number (`_angle_slope`): all of t where p is below 1e-17 in
-float32, the second ones where p^-2 sin(t)^-3 exceeds 1e30. All others are those of the formulas.
+too, since infinity times zero is not a number (`_angle_slope`): in float32, all of delta where p is
+below 3e-10, all of t where it is below 1e-17, and the second ones of t where p^-2 sin(t)^-3 exceeds
+1e30. All others are those of the formulas.
 """
 
 import functools
@@ -37,7 +38,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._activations.polynomials import angle_and_gap
-from ntkjax._kernel.algebra.roots import safe_reciprocal, safe_sqrt
+from ntkjax._kernel.algebra.roots import positive_part, safe_reciprocal, safe_sqrt
 
 #: The power of two of obtuse angles, and a root that counts as zero: their product is above 1.
 _LARGE, _LEAST = 2.0**50, 2.0**-45
@@ -67,6 +68,7 @@ class Angle(NamedTuple):
     theta: Array  # t
     rest: Array  # p - |K|
     gap: Array  # p sin(t) - |K| t
+    delta: Array  # 1 - cos(t)
 
     @classmethod
     def of(
@@ -87,8 +89,17 @@ class Angle(NamedTuple):
           supplement: S = E (u + v)^2, for the digits of nearly opposite points.
           acute: whether the angle is known not to be obtuse.
         """
-        root, theta, rest, gap = _angle(acute, first, second, distance, supplement)
-        return cls(None if acute else jnp.signbit(root), theta, rest, gap)
+        root, theta, rest, gap, delta = _angle(acute, first, second, distance, supplement)
+        return cls(None if acute else jnp.signbit(root), theta, rest, gap, delta)
+
+    @classmethod
+    def of_rest(
+        cls, first: Deviation, second: Deviation, covariance: Array, rest: Array | None = None
+    ) -> "Angle":
+        """Of two points of any sizes, with K = `covariance` and, if known, p - |K| = `rest`."""
+        if rest is None:
+            rest = positive_part(first.std * second.std - jnp.abs(covariance))
+        return cls(covariance < 0, *_angle_of_rest(first, second, rest))
 
     def choose(self, obtuse: Any, acute: Any) -> Any:
         """One of two expressions, by the kind of angle."""
@@ -104,8 +115,8 @@ def nearly_opposite(first: Deviation, second: Deviation, distance: Array) -> Arr
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _angle(
     acute: bool, first: Deviation, second: Deviation, distance: Array, supplement: Array | None
-) -> tuple[Array, Array, Array, Array]:
-    """sqrt(delta), negative where the angle is obtuse; t, rest and gap."""
+) -> tuple[Array, Array, Array, Array, Array]:
+    """sqrt(delta), negative where the angle is obtuse; t, rest, gap and delta."""
     product, scale = first.std * second.std, first.inverse * second.inverse
     across = jnp.square(first.std - second.std)
     delta = 0.5 * (distance - across) * scale
@@ -117,7 +128,7 @@ def _angle(
     else:
         delta, root = _kept_root(delta, jnp.minimum(0.5 * (supplement - across) * scale, 1.0))
     theta, gap = angle_and_gap(delta, jnp.abs(root))
-    return root, theta, product * delta, product * gap
+    return root, theta, product * delta, product * gap, delta
 
 
 def _acute_root(delta: Array) -> tuple[Array, Array]:
@@ -144,7 +155,7 @@ def _kept_root(delta: Array, other: Array) -> tuple[Array, Array]:
 def _angle_jvp(acute: bool, primals: Any, tangents: Any) -> Any:
     first, second, _, supplement = primals
     d_first, d_second, d_distance, d_supplement = tangents
-    root, theta, rest, gap = _angle(acute, *primals)
+    root, theta, _, gap, _ = made = _angle(acute, *primals)
     r1, r2, scale = first.std, second.std, first.inverse * second.inverse
     d1, d2 = d_first.std, d_second.std  # those of the inverses are in what follows
 
@@ -160,7 +171,38 @@ def _angle_jvp(acute: bool, primals: Any, tangents: Any) -> Any:
     d_theta = _angle_slope(scale, jnp.abs(root) * cosine_half) * change
     d_root = 0.5 * sign * cosine_half * d_theta
     d_gap = gap * scale * d_product + theta * change
-    return (root, theta, rest, gap), (d_root, d_theta, d_rest, d_gap)
+    d_delta = _kept(scale) * change
+    return made, (d_root, d_theta, d_rest, d_gap, d_delta)
+
+
+@jax.custom_jvp
+def _angle_of_rest(
+    first: Deviation, second: Deviation, rest: Array
+) -> tuple[Array, Array, Array, Array]:
+    """t, rest, gap and delta."""
+    product, scale = first.std * second.std, first.inverse * second.inverse
+    delta = jnp.where(scale > 0, jnp.clip(rest * scale, 0.0, 1.0), 1.0)
+    theta, gap = angle_and_gap(delta, jnp.sqrt(delta))
+    return theta, product * delta, product * gap, delta
+
+
+@_angle_of_rest.defjvp
+def _angle_of_rest_jvp(primals: Any, tangents: Any) -> Any:
+    first, second, _ = primals
+    d_first, d_second, d_rest = tangents
+    made = theta, _, gap, delta = _angle_of_rest(*primals)
+    scale = first.inverse * second.inverse
+    d_product = second.std * d_first.std + first.std * d_second.std
+    change = d_rest - delta * d_product
+    d_theta = _angle_slope(scale, safe_sqrt(delta) * jnp.sqrt(2 - delta)) * change
+    d_gap = gap * scale * d_product + theta * change
+    d_delta = _kept(scale) * change
+    return made, (d_theta, d_rest, d_gap, d_delta)
+
+
+def _kept(scale: Array) -> Array:
+    """The slope of delta, or zero where its square would be too large."""
+    return jnp.where(scale > jnp.finfo(scale.dtype).tiny ** -0.25, 0.0, scale)
 
 
 @jax.custom_jvp

@@ -49,6 +49,11 @@ class ErrorFunction:
         return float(jnp.finfo(dtype).max) ** 0.48 / jnp.maximum(2**0.5 * jnp.abs(self.slope), 1e-9)
 
     @property
+    def steepness(self) -> Scalar:
+        """2 b^2: of parallel points that are large, E f'(u) f'(v) is steep."""
+        return self._square
+
+    @property
     def _square(self) -> Scalar:
         return 2 * self.slope**2
 

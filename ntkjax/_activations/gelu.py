@@ -44,6 +44,7 @@ class GaussianErrorLinear:
     is_nonnegative = False
     is_homogeneous = False
     growth = 1
+    steepness = 1.0
 
     @staticmethod
     def cap(dtype: DTypeLike) -> float:

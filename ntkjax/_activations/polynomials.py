@@ -6,12 +6,19 @@ delta times a smooth function,
     theta = sqrt(delta) A(delta),    sin(theta) - theta cos(theta) = delta^(3/2) G(delta),
 
 so that a polynomial for A and G on [0, 1] gives them to full relative precision; so it does for
-what the arctangent lacks of its argument.
+what the arctangent lacks of its argument, and for the gaps of all orders.
+
+The gap of order n is that of rectified powers of degree n (see
+`ntkjax._activations.rectified_power`): the angle itself for n = 0, and
+
+    gap_n(delta) = n^2 int_0^delta gap_(n-1) = theta delta^n Q_n(delta).
 """
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -73,3 +80,40 @@ def _arctan_ratio(square: np.ndarray) -> np.ndarray:
 def arctan_deficit(square: Array) -> Array:
     """(z - arctan z) / z^3, of z^2 in [0, 1]."""
     return _horner(_coefficients(_arctan_ratio, np.dtype(square.dtype)), square)
+
+
+@functools.cache
+def _gap_series(order: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Q_n: a quotient of two series of positive terms.
+
+    theta = 2 sum_k binomial(2k, k) / (4^k (2k + 1)) (delta / 2)^(k + 1/2), integrated n times.
+    """
+
+    def ratio(delta: np.ndarray) -> np.ndarray:
+        theta, gap, term = np.zeros_like(delta), np.zeros_like(delta), np.ones_like(delta)
+        for k in range(80):
+            part = term / (2 * k + 1)
+            theta += part
+            gap += part * np.prod([j**2 / (k + 0.5 + j) for j in range(1, order + 1)])
+            term = term * (2 * k + 1) / (2 * k + 2) * (delta / 2)
+        return gap / theta
+
+    return ratio
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def gap_of_order(order: int, delta: Array, theta: Array) -> Array:
+    """gap_n, of delta in [0, 1] and its angle, whose derivative is taken to be what it is."""
+    if order == 0:
+        return theta
+    ratio = _horner(_coefficients(_gap_series(order), np.dtype(delta.dtype)), delta)
+    return theta * delta**order * ratio
+
+
+@gap_of_order.defjvp
+def _gap_of_order_jvp(order: int, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (delta, theta), (d_delta, d_theta) = primals, tangents
+    if order == 0:
+        return theta, d_theta
+    change = order**2 * gap_of_order(order - 1, delta, theta) * d_delta
+    return gap_of_order(order, delta, theta), change

@@ -102,9 +102,46 @@ def check_number(layer: str, argument: str, value: Any) -> float | Array:
     return number
 
 
+def check_not_negative(layer: str, argument: str, value: Any) -> float | Array:
+    """A finite real number which, if it is known, is not negative."""
+    number = check_number(layer, argument, value)
+    if isinstance(number, float) and number < 0:
+        raise ValueError(f"{layer}: {argument}={number:g}, expected a number of at least 0.")
+    return number
+
+
+def check_degree(layer: str, argument: str, value: Any, most: int) -> int:
+    """A power, from 0 to a largest one."""
+    number = _integer(layer, argument, value)
+    if number is not None and 0 <= number <= most:
+        return number
+    raise ValueError(
+        f"{layer}: {argument}={describe(value)}, expected an integer from 0 to {most}."
+    )
+
+
+def check_static_numbers(layer: str, argument: str, values: Any, most: int) -> tuple[float, ...]:
+    """A sequence of finite real numbers that decide the architecture."""
+    _check_static(layer, argument, values)
+    if np.ndim(values) != 1 or len(values) > most:
+        raise ValueError(
+            f"{layer}: {argument}={describe(values)}, expected a sequence of at most {most} "
+            "numbers, such as [0.0, 1.0, 0.5]."
+        )
+    return tuple(
+        float(check_number(layer, f"{argument}[{i}]", value)) for i, value in enumerate(values)
+    )
+
+
 def show(value: Any) -> str:
     """A number in a `repr`."""
     return f"{value:g}" if isinstance(value, float) else "traced"
+
+
+def show_all(values: Sequence[Any], defaults: Sequence[float]) -> str:
+    """Several numbers in a `repr`; nothing where all are the defaults."""
+    shown = [show(value) for value in values]
+    return "" if shown == [show(default) for default in defaults] else ", ".join(shown)
 
 
 def _check_scalar(layer: str, argument: str, value: Any) -> None:

@@ -99,7 +99,8 @@ def _of_directions(activation: Any, cov: Array, v1: Array, v2: Array) -> tuple[A
 def _of_sizes(activation: Any, cov: Array, v1: Array, v2: Array) -> tuple[Array, Array]:
     """Of any other f; points beyond its cap are replaced by smaller ones."""
     r1, r2 = safe_sqrt(v1), safe_sqrt(v2)
-    cap = jnp.asarray(activation.cap(cov.dtype), cov.dtype)
+    cap = activation.cap(cov.dtype)
+    cap = jnp.asarray(jnp.inf if cap is None else cap, cov.dtype)
     a1, a2 = (jnp.minimum(1.0, cap * safe_reciprocal(r)) for r in (r1, r2))
     a1, a2 = jnp.where(r1 > 0, a1, 1.0), jnp.where(r2 > 0, a2, 1.0)
     cov = a1 * (a2 * cov)

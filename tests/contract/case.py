@@ -68,6 +68,7 @@ class Case:
         width n has no bias, or one below 1 / n.
       call: what a call of the network is given for a batch of examples: the batch, perhaps another
         one of its shape, and keywords, those that belong to images by the image's number alone.
+      is_finite: whether there is a finite network.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Case:
     shape: Any
     widths: tuple[int, ...] = (1024,)
     call: Call | None = None
+    is_finite: bool = True
 
     def built(self, width: int = WIDTH) -> Any:
         """The network as one triple."""

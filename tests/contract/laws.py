@@ -260,7 +260,12 @@ def shape_law(case: Case, n2: int | None) -> None:
     network, x1 = case.built(), batch(case.shape, N, 0)
     x2 = None if n2 is None else batch(case.shape, n2, 1)
     made, params = network.init_fn(jax.random.key(0), shapes_of(case.shape, N))
-    arrays = jax.tree.leaves(jax.eval_shape(network.apply_fn, params, x1))
+    if case.is_finite:
+        arrays = jax.tree.leaves(jax.eval_shape(network.apply_fn, params, x1))
+    else:
+        is_shape = lambda s: isinstance(s, tuple) and all(isinstance(n, int) for n in s)  # noqa: E731
+        structs = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s, float), made, is_leaf=is_shape)
+        arrays = jax.tree.leaves(structs)
     held = kernels_in(jax.eval_shape(network.kernel_fn, x1, x2))
     shapes = jax.tree.leaves(made, is_leaf=lambda s: isinstance(s, tuple))
     for kernel, shape, array in zip(held, shapes, arrays, strict=True):

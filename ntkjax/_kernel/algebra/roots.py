@@ -1,4 +1,4 @@
-r"""Square roots and reciprocals of what may be zero, with finite derivatives.
+r"""Square roots, reciprocals and positive parts of what may be zero, with finite derivatives.
 
 Derivatives that are infinite at zero count as zero there. So do those that are too large for the
 dtype to be multiplied by others of their size, since infinity times zero is not a number: the
@@ -8,7 +8,7 @@ derivative of 1 / x and the second one of the root x where x^4 is below the smal
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 
 @jax.custom_jvp
@@ -38,3 +38,8 @@ def _safe_sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array
     (x,), (dx,) = primals, tangents
     root = safe_sqrt(x)
     return root, 0.5 * safe_reciprocal(root) * dx
+
+
+def positive_part(x: Array) -> Array:
+    """x, or zero where a rounding error made it negative; derivatives are those of x throughout."""
+    return jnp.where(x < 0, x - lax.stop_gradient(x), x)

@@ -10,9 +10,10 @@ where images have scales of their own, its outputs get new ones s':
 
     D_u = `rescaled` by s1, s2,    D' = E (f(u) - f(v))^2 `rescaled` by 1 / s1', 1 / s2'.
 
-That loses digits where f(u) and f(v) differ much in size; there, K' = E f(u) f(v) / (s1' s2') is
-made of K, and D' = v1' + v2' - 2 K'. Points so large that f is its limit at infinity, of degree k,
-are replaced by smaller ones: f(u) = (1 / a)^k f(a u).
+That loses digits where u and v, or f(u) and f(v), differ much in size; there, K' = E f(u) f(v) /
+(s1' s2') is made of K, and D' = v1' + v2' - 2 K'. Points so large that f is its limit at infinity,
+of degree k, are replaced by smaller ones: f(u) = (1 / a)^k f(a u). An f of degree k everywhere is
+taken of g itself, f(u) = s^k f(g).
 """
 
 import dataclasses
@@ -34,10 +35,11 @@ from ntkjax._kernel.algebra.operation import (
     operation,
 )
 from ntkjax._kernel.algebra.pairs import Pairs, added, covariance, rescaled
-from ntkjax._kernel.algebra.roots import safe_sqrt
+from ntkjax._kernel.algebra.roots import positive_part, safe_sqrt
 from ntkjax._kernel.algebra.signal import Signal
 
-#: Points whose sizes after f differ by a larger factor lose digits as distances.
+#: Points whose sizes differ by a larger factor, before f or after it, lose digits as distances; so
+#: do those whose sizes differ by more than the root of it where f is steep.
 _FAR = 4.0
 
 
@@ -50,7 +52,8 @@ class Activation(Protocol):
       growth: the degree k of f at infinity: f(a x) is about a^k f(x) for large x.
 
     One that is not homogeneous may say `is_uniform = True`: `far` is then as good for points that
-    are alike, and is asked of all pairs, so that one form is compiled, not two.
+    are alike, and is asked of all pairs, so that one form is compiled, not two. It needs no
+    `steepness`.
     """
 
     @property
@@ -91,10 +94,21 @@ class Activation(Protocol):
 
 
 class ScaledActivation(Activation, Protocol):
-    """The dual of a function that is not positively homogeneous."""
+    """The dual of a function that is not positively homogeneous.
+
+    Attributes:
+      steepness: t, where E f(u) f(v) or E f'(u) f'(v) of two large points is a function of t D that
+        is steep, however large t D is; zero where there is none.
+    """
+
+    @property
+    def steepness(self) -> Any: ...
 
     def cap(self, dtype: Any) -> Any:
-        """A standard deviation so large that f is its limit at infinity to a rounding error."""
+        """A standard deviation so large that f is its limit at infinity to a rounding error.
+
+        None where f(a x) = a^k f(x) for all a > 0, with k the growth.
+        """
         ...
 
     def far(
@@ -177,11 +191,20 @@ class Dual(RowOperation):
         return not (self.activation.is_homogeneous or step.is_unscaled)
 
     def fits_unscaled(self, maps: Any) -> Array | bool:
-        """Whether no point is beyond the cap."""
+        """Whether no point is beyond the cap, and none of the others is far from it."""
         if self.activation.is_homogeneous:
             return True
-        cap = self._scaled_activation.cap(maps.std.dtype)
-        return jnp.all(maps.before[0] * maps.std < 0.9 * cap)
+        cap, sizes = self._scaled_activation.cap(maps.std.dtype), maps.sizes[0]
+        is_far = self._is_steep(jnp.min(sizes), jnp.max(sizes))
+        if cap is None:
+            return ~is_far
+        return jnp.all(maps.before[0] * maps.std < 0.9 * cap) & ~is_far
+
+    def _is_steep(self, least: Array, most: Array) -> Array:
+        """Whether f is steep where images have standard deviations between these."""
+        if getattr(self.activation, "is_uniform", False):
+            return jnp.asarray(False)
+        return self._scaled_activation.steepness * jnp.square(most - least) > _FAR
 
     takes_supplement = True
 
@@ -223,15 +246,15 @@ class Dual(RowOperation):
         var, ndim = image.required_variance(), context.step.below.ndim
         std, scale = safe_sqrt(var), on_positions(image.scale, var.ndim)
         # f(u) = (s / a)^k f(a g), with a = s but for points beyond the cap.
-        constant = lax.stop_gradient(std)
-        positive = constant > 0
-        cap = self._scaled_activation.cap(std.dtype)
-        most = jnp.where(positive, cap / jnp.where(positive, constant, 1.0), scale)
-        factor = jnp.minimum(scale, most)
+        factor = _within(self._scaled_activation.cap(std.dtype), std, scale)
         beyond = (scale / factor) ** self.activation.growth
         inside = jnp.square(factor * std)  # the variance of u
         after = self.activation.variance(inside)
-        size = beyond * safe_sqrt(after)
+        std_after = safe_sqrt(after)
+        # A size beyond the dtype counts as near it, so that kernels are infinite and not NaN.
+        largest = 0.5 * float(jnp.finfo(std.dtype).max)
+        beyond = jnp.minimum(beyond, largest / jnp.maximum(lax.stop_gradient(std_after), 1.0))
+        size = beyond * std_after
 
         def over_positions(std: Array, ahead: Ahead) -> Array:
             existing = std[context.step.here.cross.crop]
@@ -275,10 +298,13 @@ class Dual(RowOperation):
     ) -> Pairs:
         """The pairs of an activation that changes the scales of images."""
         # Of any two images of the block, without asking each pair.
-        apart = [
-            jnp.maximum(jnp.max(a), jnp.max(b)) / jnp.minimum(jnp.min(a), jnp.min(b))
+        ranges = [
+            (jnp.minimum(jnp.min(a), jnp.min(b)), jnp.maximum(jnp.max(a), jnp.max(b)))
             for a, b in zip(first.sizes, second.sizes, strict=True)
         ]
+        (least, most), (least_after, most_after) = ranges
+        is_far = jnp.maximum(most / least, most_after / least_after) > _FAR
+        is_far |= self._is_steep(least, most)
         acute, moment = step.signal.is_nonnegative, given.moment
 
         def far() -> Pairs:
@@ -291,7 +317,7 @@ class Dual(RowOperation):
 
         if getattr(self.activation, "is_uniform", False):
             return far()
-        return lax.cond(jnp.maximum(*apart) > _FAR, far, near)
+        return lax.cond(is_far, far, near)
 
     def _near(
         self,
@@ -302,9 +328,9 @@ class Dual(RowOperation):
         acute: bool,
     ) -> tuple[Array, Array]:
         """Distances in the new scales, and slopes, of images of not too different sizes."""
-        distance = jnp.maximum(rescaled(moment, first.before, second.before), 0.0)
+        distance = positive_part(rescaled(moment, first.before, second.before))
         if supplement is not None:
-            supplement = jnp.maximum(rescaled(supplement, first.before, second.before), 0.0)
+            supplement = positive_part(rescaled(supplement, first.before, second.before))
         points = first.point, second.point
         dual = _expectations(self.activation, *points, distance, supplement, acute)
         return rescaled(dual.distance, first.after, second.after), dual.slope
@@ -314,17 +340,18 @@ class Dual(RowOperation):
     ) -> tuple[Array, Array]:
         """The same of images of any sizes, by K and r1 r2 - |K| of u and v."""
         product, across = first.std * second.std, jnp.square(first.std - second.std)
-        rest = jnp.clip(0.5 * (moment - across), 0.0, 2 * product)
+        rest = positive_part(0.5 * (moment - across))
+        rest = jnp.where(rest > 2 * product, 2 * product, rest)
         other = 2 * product - rest  # that of the opposite pair
         if supplement is not None:
-            other = jnp.where(rest > product, jnp.maximum(0.5 * (supplement - across), 0.0), other)
+            other = jnp.where(rest > product, positive_part(0.5 * (supplement - across)), other)
         # One factor after the other, of numbers that do not overflow.
         scaled = lambda x: second.before[0] * (first.before[0] * x)  # noqa: E731
         cov, least = scaled(product - rest), scaled(jnp.minimum(rest, other))
         dual = self._scaled_activation.far(first.point, second.point, cov, rest=least)
         assert dual.distance is not None
         cov = first.after[0] * second.after[0] * dual.covariance
-        unlike = jnp.maximum(first.new_var + second.new_var - 2 * cov, 0.0)
+        unlike = positive_part(first.new_var + second.new_var - 2 * cov)
         alike = rescaled(dual.distance, first.after, second.after)
         size1, size2 = first.sizes[1], second.sizes[1]
         is_unlike = jnp.maximum(size1, size2) / jnp.minimum(size1, size2) > _FAR
@@ -340,4 +367,14 @@ def _in_new_scale(
         ntk = added(ntk, covariance(first.var, second.var, given.moment))
     if ntk is not None:
         ntk = ntk * (first.turn * second.turn * slope)
-    return Pairs(jnp.maximum(distance, 0.0), ntk)
+    return Pairs(positive_part(distance), ntk)
+
+
+def _within(cap: Any, std: Array, scale: Array) -> Array:
+    """The factor from g to u, at most the one that makes a point as large as the cap."""
+    if cap is None:
+        return jnp.ones_like(scale)
+    constant = lax.stop_gradient(std)
+    positive = constant > 0
+    most = jnp.where(positive, cap / jnp.where(positive, constant, 1.0), scale)
+    return jnp.minimum(scale, most)
