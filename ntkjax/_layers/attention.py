@@ -24,6 +24,7 @@ from ntkjax._layers.checks import (
 )
 from ntkjax._layers.finite import axis_of, check_channels, one_shape, with_weights
 from ntkjax._layers.layer import Layer, make_layer
+from ntkjax._layers.masking import over_channels
 from ntkjax._layers.positions import Decay, check_decay, check_norm, correlated, covariances
 
 Scalar = float | Array
@@ -290,19 +291,29 @@ def GlobalSelfAttention(
         shape = (*input_shape[:axis], n_out, *input_shape[axis + 1 :])
         return shape, (None if is_linear else queries, of_keys, values, outputs, biases, embedded)
 
-    def apply_fn(params: tuple[Any, ...], inputs: Array, **kwargs: object) -> Array:
+    def apply_fn(
+        params: tuple[Any, ...], inputs: Array, *, mask: Array | None = None, **kwargs: object
+    ) -> Array:
         x, queries, keys, values, outputs, biases, embedded = with_weights(_NAME, inputs, params)
         batch = axis_of(_NAME, "batch_axis", batch_axis, x.shape)
         axis = axis_of(_NAME, "channel_axis", channel_axis, x.shape)
         x = jnp.moveaxis(x, (batch, axis), (0, -1))
         sizes, channels = x.shape[1:-1], x.shape[-1]
         x = x.reshape(x.shape[0], -1, channels)
-        seen = _embedded(x, embedded, sizes, positions)
+        masked = None
+        if mask is not None:
+            masked = jnp.all(jnp.broadcast_to(mask, inputs.shape), axis, keepdims=True)
+            masked = jnp.moveaxis(masked, (batch, axis), (0, -1)).reshape(*x.shape[:2])
+        seen = _embedded(x, embedded, sizes, positions, masked)
         check_channels(_NAME, seen.shape[-1], keys.shape[1], inputs.shape)
         of_values = seen if positions.in_values else x
         check_channels(_NAME, of_values.shape[-1], values.shape[1], inputs.shape)
         scores = _scores(seen, keys if queries is None else queries, keys, is_linear)
-        weights = _FUNCTIONS[mechanism](jnp.asarray(query * key, x.dtype) * scores)
+        scores = jnp.asarray(query * key, x.dtype) * scores
+        if masked is not None:  # no attention is paid to keys there
+            least = -0.25 * jnp.finfo(x.dtype).max if mechanism == "SOFTMAX" else 0.0
+            scores = jnp.where(masked[:, None, None, :], jnp.asarray(least, x.dtype), scores)
+        weights = _FUNCTIONS[mechanism](scores)
         value = jnp.einsum("npc,hcv->nhpv", of_values, values)
         made = jnp.einsum("nhpq,nhqv->nphv", weights, value).reshape(*x.shape[:2], -1)
         scale = val * out / (outputs.shape[0] * of_values.shape[-1]) ** 0.5
@@ -319,7 +330,8 @@ def GlobalSelfAttention(
     label = f"{n_out}, {n_key}, {n_val}, {heads}, attention_mechanism={mechanism!r}"
     if positions.kind != "NONE":
         label += f", pos_emb_type={positions.kind!r}, W_pos_emb_std={show(positions.std)}"
-    return make_layer(_NAME, label, (part,), init_fn, apply_fn, (batch_axis, channel_axis))
+    axes, mask_fn = (batch_axis, channel_axis), over_channels(channel_axis)
+    return make_layer(_NAME, label, (part,), init_fn, apply_fn, axes, mask_fn)
 
 
 def _check_member(argument: str, value: Any, choices: type[enum.Enum]) -> str:
@@ -328,7 +340,9 @@ def _check_member(argument: str, value: Any, choices: type[enum.Enum]) -> str:
     return check_choice(_NAME, argument, value.name if isinstance(value, choices) else value, names)
 
 
-def _embedded(x: Array, embedded: Array | None, sizes: Shape, positions: _Positions) -> Array:
+def _embedded(
+    x: Array, embedded: Array | None, sizes: Shape, positions: _Positions, masked: Array | None
+) -> Array:
     """What keys and queries see, `[example, position, channel]`."""
     if embedded is None:
         return x
@@ -340,6 +354,8 @@ def _embedded(x: Array, embedded: Array | None, sizes: Shape, positions: _Positi
     noise = embedded.reshape(-1, embedded.shape[-1])
     vectors = correlated(_NAME, noise, sizes, positions.norm, positions.decay)
     vectors = (jnp.asarray(positions.std, x.dtype) * vectors)[None]
+    if masked is not None:
+        vectors = jnp.where(masked[..., None], jnp.zeros((), x.dtype), vectors)
     if positions.kind == "SUM":
         check_channels(_NAME, x.shape[-1], vectors.shape[-1], x.shape)
         return x + vectors

@@ -96,7 +96,14 @@ def Recurrent(
         params = [draw(key) for key in random.split(rng, len(reverse))]
         return (*out, width * len(reverse)), params
 
-    def apply_fn(params: list[tuple[Array, ...]], inputs: Array, **kwargs: Any) -> Array:
+    def apply_fn(
+        params: list[tuple[Array, ...]], inputs: Array, *, mask: Any = None, **kwargs: Any
+    ) -> Array:
+        if mask is not None:
+            raise ValueError(
+                f"{_NAME}: takes sequences of one length, and no masks; leave mask_constant out, "
+                "and group sequences by their lengths."
+            )
         made = [run(one, inputs, goes_back) for one, goes_back in zip(params, reverse, strict=True)]
         return jnp.concatenate(made, -1)
 

@@ -152,6 +152,57 @@ def test_a_decay_may_depend_on_a_traced_number():
     np.testing.assert_allclose(slope, secant, rtol=1e-6)
 
 
+# ---- masks
+
+LONG = RNG.normal(size=(3, 6, 2))
+MASKED = np.where(np.arange(6)[None, :, None] < 4, LONG, np.nan)
+VARIANTS = {
+    "softmax": {"pos_emb_type": "SUM", "pos_emb_decay_fn": lambda d: jnp.exp(-d)},
+    "values": {"pos_emb_type": "CONCAT", "val_pos_emb": True, "attention_mechanism": "ABS"},
+    "root": {"linear_scaling": False, "attention_mechanism": "IDENTITY", "pos_emb_type": "SUM"},
+}
+
+
+@pytest.mark.parametrize("name", list(VARIANTS))
+def test_masked_positions_might_as_well_not_be_there(name):
+    """Padded sequences have the kernel of the sequences, in infinite and in finite networks."""
+    attention = GlobalSelfAttention(4, 3, 3, 2, b_std=0.3, **STDS, **VARIANTS[name])
+    network = serial(attention, stax.Relu(), stax.GlobalAvgPool(), Dense(1))
+    padded = fast_jit(lambda x: network.kernel_fn(x, None, mask_constant=np.nan))(MASKED)
+    short = fast_jit(network.kernel_fn)(LONG[:, :4])
+    for field in ("nngp", "ntk"):
+        actual, wanted = getattr(padded, field), getattr(short, field)
+        np.testing.assert_allclose(actual, wanted, rtol=1e-11, atol=1e-12)
+    _, params = network.init_fn(jax.random.key(0), LONG.shape)
+    if name == "softmax":
+        return  # the embeddings of more positions are others, of the same covariance
+    made = network.apply_fn(params, MASKED, mask_constant=np.nan).masked_value
+    (*weights, vectors), *rest = params
+    cut = [(*weights, vectors[:4]), *rest]
+    np.testing.assert_allclose(made, network.apply_fn(cut, LONG[:, :4]), rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", list(VARIANTS))
+def test_an_image_may_be_masked_as_a_whole(name):
+    attention = GlobalSelfAttention(4, 3, 3, 2, **VARIANTS[name])
+    x = np.where(np.arange(3)[:, None, None] == 1, 7.0, LONG)
+
+    def total(x):
+        kernel = attention.kernel_fn(x, None, ("nngp", "ntk"), mask_constant=7.0)
+        return jnp.sum(kernel.nngp) + jnp.sum(kernel.ntk), kernel
+
+    gradient, kernel = fast_jit(jax.grad(total, has_aux=True))(x)
+    assert np.all(np.isfinite(gradient))
+    for array in kernel:
+        assert np.all(np.isfinite(array))
+        assert not np.any(array[1])
+        assert np.all(np.diagonal(array[0, 0]) > 0)
+    _, params = attention.init_fn(jax.random.key(0), x.shape)
+    made = stax.unmask_fn(attention.apply_fn)(params, x, mask_constant=7.0)
+    assert np.all(np.isfinite(made))
+    assert not np.any(made[1])
+
+
 # ---- refusals
 
 

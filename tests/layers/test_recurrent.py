@@ -99,3 +99,11 @@ def test_inputs_are_sequences():
     for call in (network.kernel_fn, lambda x: network.init_fn(jax.random.key(0), x.shape)):
         with pytest.raises(ValueError, match="batch, time, channels"):
             call(X1[:, 0])
+
+
+def test_masks_are_refused():
+    network = Recurrent(3, Relu())
+    _, params = network.init_fn(jax.random.key(0), X1.shape)
+    for call in (network.kernel_fn, lambda x, **kwargs: network.apply_fn(params, x, **kwargs)):
+        with pytest.raises(ValueError, match="no masks; leave mask_constant out"):
+            call(X1, mask_constant=0.0)

@@ -57,24 +57,34 @@ class Factors(NamedTuple):
 
     size: Array  # m
     scale: Array  # c = s / m
-    inverse: Array  # i = 1 / m
+    inverse: Array  # i = 1 / m; 0 where a position is masked, `[p, image]`
 
 
-def _factors(scale: Array, embeddings: Embeddings | None) -> Factors:
+def _factors(image: Image, embeddings: Embeddings | None, positions: int) -> Factors:
+    scale = image.scale
     if embeddings is None:
-        return Factors(scale, jnp.ones_like(scale), jnp.zeros_like(scale))
+        return Factors(scale, jnp.ones_like(scale), jnp.zeros_like(scale)[None])
     variance = lax.stop_gradient(jnp.asarray(embeddings.variance, scale.dtype))
     size = jnp.maximum(scale, jnp.sqrt(jnp.maximum(variance, 0.0)))
-    return Factors(size, scale / size, 1 / size)
+    inverse = jnp.broadcast_to(1 / size[None], (positions, *scale.shape))
+    masked = _masked(image)
+    if masked is not None:
+        inverse = jnp.where(masked, 0.0, inverse)
+    return Factors(size, scale / size, inverse)
+
+
+def _masked(image: Image) -> Array | None:
+    """Which positions are masked, `[p, image]`."""
+    return None if image.mask is None else image.mask.reshape(-1, image.mask.shape[-1])
 
 
 def _seen_by_keys(own: Array, factors: Factors, embeddings: Embeddings | None) -> Array:
     """K~ / m^2 of images with themselves, `[image, p, q]`."""
     if embeddings is None:
         return own
-    scale, inverse = (a[:, None, None] for a in (factors.scale, factors.inverse))
-    of_positions = embeddings.matrix(own.dtype)[None]
-    return embeddings.input_var * jnp.square(scale) * own + jnp.square(inverse) * of_positions
+    inverse = factors.inverse.T
+    of_positions = inverse[:, :, None] * inverse[:, None, :] * embeddings.matrix(own.dtype)[None]
+    return embeddings.input_var * jnp.square(factors.scale)[:, None, None] * own + of_positions
 
 
 def _renewed(size: Array, factors: tuple[Array, ...], ahead: Ahead) -> tuple[Array, Array]:
@@ -115,8 +125,12 @@ class Attend(LinearMap):
         return self.mechanism != "SOFTMAX"
 
     def mixing(self, image: Image, own: Array, context: Context) -> tuple[Array, Array]:
-        factors = _factors(image.scale, self.embeddings)
+        factors = _factors(image, self.embeddings, own.shape[-1])
         scores = self.score * _seen_by_keys(own, factors, self.embeddings)
+        masked = _masked(image)
+        if masked is not None:  # no attention is paid to keys there
+            least = -0.25 * jnp.finfo(scores.dtype).max if self.mechanism == "SOFTMAX" else 0.0
+            scores = jnp.where(masked.T[:, None, :], least, scores)
         if self.mechanism == "SOFTMAX":
             # Shifted first, so that the largest score is 0 and none overflows to infinity.
             size = factors.size[:, None, None]
@@ -151,6 +165,8 @@ class AttendProducts(WholeOperation):
 
     embeddings: Embeddings | None
 
+    unmasks = False
+
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals
         return dataclasses.replace(signal, is_gaussian=False, is_nonnegative=False)
@@ -172,7 +188,7 @@ class AttendProducts(WholeOperation):
             before = flat_map(image.variance, step.below)
             var = before.T
             own = covariance(var[:, :, None], var[:, None, :], own)
-        factors = _factors(image.scale, self.embeddings)
+        factors = _factors(image, self.embeddings, own.shape[-1])
         by_keys = _seen_by_keys(own, factors, self.embeddings)
         total = jnp.maximum(jnp.einsum("npq,npq->n", by_keys, own), 0.0)[None]
         seen = jnp.maximum(jnp.diagonal(by_keys, axis1=-2, axis2=-1).T, 0.0)
@@ -182,9 +198,8 @@ class AttendProducts(WholeOperation):
         factor = factor[None]
         known = image.variance is not None
         after = padded_map(jnp.square(factor) * seen * total, step.here.cross) if known else None
-        side = _Side(
-            Factors(*(a[None] for a in factors)), total, before, seen, factor,
-        )  # fmt: skip
+        of_keys = Factors(factors.size[None], factors.scale[None], factors.inverse)
+        side = _Side(of_keys, total, before, seen, factor)
         return Image(scale, after, image.data), side
 
     def whole(self, pairs: Pairs, seen: Seen, step: Step) -> Pairs:

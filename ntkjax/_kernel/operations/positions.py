@@ -26,6 +26,7 @@ from ntkjax._kernel.algebra.form import Form
 from ntkjax._kernel.algebra.image import Image, on_positions
 from ntkjax._kernel.algebra.operation import (
     Context,
+    Operation,
     RowOperation,
     Seen,
     Step,
@@ -35,6 +36,7 @@ from ntkjax._kernel.algebra.operation import (
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.algebra.sides import Row
 from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.operations.masked import Masked
 
 
 @operation
@@ -75,6 +77,7 @@ class AddPositions(RowOperation):
     is_nonnegative: bool = static(default=False)
 
     carries_supplement = True
+    unmasks = False  # of what follows where inputs are masked, the last
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals
@@ -84,6 +87,10 @@ class AddPositions(RowOperation):
             sources=signal.sources | {source},
             is_nonnegative=signal.is_nonnegative and self.is_nonnegative,
         )
+
+    def where_masked(self) -> tuple[Operation, ...]:
+        """Masked positions have no embeddings."""
+        return self, Masked()
 
     def affine_variances(self) -> tuple[Any, Any]:
         return self.embeddings.input_var, self.embeddings.variance

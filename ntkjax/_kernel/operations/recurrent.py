@@ -114,6 +114,12 @@ class Recurrence(RowOperation):
     def affine_variances(self) -> tuple[Any, Any]:
         return self.weight_var, jnp.maximum(self.bias_var, self.start_var)
 
+    def mask(self, masks: tuple[Array, ...], signal: Signal) -> Array:
+        raise LayerError(
+            "takes sequences of one length, and no masks; leave mask_constant out, and group "
+            "sequences by their lengths."
+        )
+
     # Which diagonals: of equal times alone, where the last states are all that is asked for.
 
     @property
