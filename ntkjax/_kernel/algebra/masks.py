@@ -14,12 +14,14 @@ def all_masked(masks: tuple[Array, ...], signal: Signal) -> Array:
 
     Where the output has no positions, an image is masked if all of its positions are.
     """
-    mask = functools.reduce(jnp.logical_and, masks)
-    if mask.shape[:-1] == signal.sizes:
-        return mask
+    sizes = [mask.shape[:-1] for mask in masks]
+    if len(set(sizes)) == 1 and sizes[0] == signal.sizes:
+        return functools.reduce(jnp.logical_and, masks)
     if not signal.sizes:
-        return jnp.all(mask, tuple(range(mask.ndim - 1)))
+        alone = [jnp.all(mask, tuple(range(mask.ndim - 1))) for mask in masks]
+        return functools.reduce(jnp.logical_and, alone)
     raise LayerError(
-        f"which of its {signal.sizes} positions are masked, of {mask.shape[:-1]} before, is not "
-        "known; mask inputs of networks without this layer."
+        f"which of its {signal.sizes} positions are masked, of {', '.join(map(str, sizes))} before,"
+        " is not known; mask inputs of networks without this layer, or give its operation a "
+        "`mask` of its own."
     )
