@@ -5,14 +5,14 @@ import functools
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._kernel.algebra.errors import LayerError
 from ntkjax._kernel.algebra.signal import Signal
 
 
-def all_masked(masks: tuple[Array, ...], signal: Signal) -> Array:
+def all_masked(masks: tuple[Array, ...], signal: Signal) -> Array | None:
     """Where all inputs of an operation with an output of this signal are masked.
 
-    Where the output has no positions, an image is masked if all of its positions are.
+    Where the output has no positions, an image is masked if all of its positions are. None where
+    the positions of the output are others than those of the inputs.
     """
     sizes = [mask.shape[:-1] for mask in masks]
     if len(set(sizes)) == 1 and sizes[0] == signal.sizes:
@@ -20,8 +20,4 @@ def all_masked(masks: tuple[Array, ...], signal: Signal) -> Array:
     if not signal.sizes:
         alone = [jnp.all(mask, tuple(range(mask.ndim - 1))) for mask in masks]
         return functools.reduce(jnp.logical_and, alone)
-    raise LayerError(
-        f"which of its {signal.sizes} positions are masked, of {', '.join(map(str, sizes))} before,"
-        " is not known; mask inputs of networks without this layer, or give its operation a "
-        "`mask` of its own."
-    )
+    return None
