@@ -22,6 +22,17 @@ from ntkjax._layers.rectifiers import ABRelu, Abs, LeakyRelu, Relu
 from ntkjax._layers.recurrent import Recurrent
 from ntkjax._layers.requirements import Bool, Diagonal
 from ntkjax._layers.sequences import Embedding, PositionalEncoding
+from ntkjax._layers.smooth import (
+    Elu,
+    HardTanh,
+    Mish,
+    Selu,
+    Sigmoid,
+    Silu,
+    Softplus,
+    Swish,
+    Tanh,
+)
 from ntkjax._layers.trigonometric import Cos, Gabor, Rbf, Sin
 
 __all__ = [
@@ -38,6 +49,7 @@ __all__ = [
     "Diagonal",
     "Elementwise",
     "ElementwiseNumerical",
+    "Elu",
     "Embedding",
     "Erf",
     "Exp",
@@ -51,11 +63,13 @@ __all__ = [
     "GlobalAvgPool",
     "GlobalSelfAttention",
     "GlobalSumPool",
+    "HardTanh",
     "Hermite",
     "Identity",
     "LayerNorm",
     "LeakyRelu",
     "MaskedArray",
+    "Mish",
     "Monomial",
     "Polynomial",
     "PositionalEmbedding",
@@ -64,10 +78,16 @@ __all__ = [
     "RectifiedMonomial",
     "Recurrent",
     "Relu",
+    "Selu",
+    "Sigmoid",
     "Sigmoid_like",
     "Sign",
+    "Silu",
     "Sin",
+    "Softplus",
     "SumPool",
+    "Swish",
+    "Tanh",
     "parallel",
     "repeat",
     "serial",

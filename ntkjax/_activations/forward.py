@@ -30,9 +30,11 @@ def forwards(fn: Callable[..., Any]) -> Callable[..., Any]:
         value, slopes = forwards(functools.partial(_with_slopes, fn))(*primals)
 
         def total(slope: Array) -> Array:
-            return sum(
-                (s * t for s, t in zip(slope, tangents, strict=True)), jnp.zeros_like(slope[0])
-            )
+            # Of a derivative, which has axes of directions in front of those of the arrays.
+            ndim = slope.ndim - 1
+            changes = [jnp.reshape(t, (1,) * (ndim - t.ndim) + t.shape) for t in tangents]
+            parts = [s * t for s, t in zip(slope, changes, strict=True)]
+            return functools.reduce(jnp.add, parts)
 
         return value, jax.tree.map(total, slopes)
 

@@ -127,7 +127,7 @@ class _Smoothness:
             return []
         values = self._at(intervals)
         found = np.ones(len(intervals), bool)
-        slack = (1.0, 1e2)  # f' is known to fewer digits
+        slack = (1.0, 3.0)  # f' is known to fewer digits
         for value, size, factor in zip(values, self.sizes, slack, strict=True):
             finite = np.all(np.isfinite(value), 1)
             value = np.where(finite[:, None], value, 0.0)

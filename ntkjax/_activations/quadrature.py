@@ -151,17 +151,18 @@ def _pair_moments(function: ScalarFunction, pieces: Pieces, rule: Rule, *arrays:
             step = of_u[None] - of_v
             return Moments(of_u[None] * of_v, jnp.square(step), slope_u[None] * slope_v)
 
-        inner = [_edge(t - mean, turn.rest, rule.reach) for t in pieces.edges]
+        inner = _edge(_stacked(pieces.edges, u) - mean[None], turn.rest[None], rule.reach)
         return _integral(_sorted(inner, rule, u), rule, integrand, _zeros(u))
 
-    outer = [_edge(jnp.full_like(turn.std, t), turn.std, rule.reach) for t in pieces.edges]
-    onto = turn.slope * turn.std
-    outer += [_edge(t + away * turn.rest, onto, rule.reach) for t, away in _blurred(pieces)]
+    sharp = _edge(_stacked(pieces.edges, turn.std), turn.std[None], rule.reach)
+    edges, away = (_stacked(part, turn.std) for part in _blurred(pieces))
+    onto = (turn.slope * turn.std)[None]
+    outer = jnp.concatenate([sharp, _edge(edges + away * turn.rest[None], onto, rule.reach)])
     nodes = functools.partial(lax.map, given)
     return _integral(_sorted(outer, rule, turn.std), rule, nodes, _zeros(turn.std))
 
 
-def _blurred(pieces: Pieces) -> list[tuple[float, float]]:
+def _blurred(pieces: Pieces) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Edges of f after it is blurred by s: edges t, and how many s away from them.
 
     A blurred kink is smooth, but as narrow as s. So is what the edges have between them, if it is
@@ -171,7 +172,8 @@ def _blurred(pieces: Pieces) -> list[tuple[float, float]]:
     ends = [(pieces.edges[0], -1), (pieces.edges[-1], 1)] if pieces.edges else []
     edges += [(t, sign * away) for t, sign in ends for away in (3.0, 8.0)]
     edges += [(t, away) for t in pieces.kinks for away in (-8.0, -3.0, 3.0, 8.0)]
-    return sorted(set(edges))
+    edges = sorted(set(edges))
+    return tuple(t for t, _ in edges), tuple(away for _, away in edges)
 
 
 def point_moments(
@@ -184,7 +186,7 @@ def point_moments(
 def _point_moments(
     function: ScalarFunction, pieces: Pieces, rule: Rule, std: Array
 ) -> tuple[Array, Array]:
-    edges = [_edge(jnp.full_like(std, t), std, rule.reach) for t in pieces.edges]
+    edges = _edge(_stacked(pieces.edges, std), std[None], rule.reach)
 
     def integrand(x: Array) -> tuple[Array, Array]:
         value, slope = function.with_slope(std[None] * x)
@@ -198,10 +200,15 @@ def _zeros(like: Array) -> Moments:
     return Moments(*[jnp.zeros_like(like)] * 3)
 
 
-def _sorted(edges: list[Array], rule: Rule, like: Array) -> Array:
+def _stacked(numbers: tuple[float, ...], like: Array) -> Array:
+    """Numbers `[number, ...]` for each entry of an array."""
+    column = jnp.asarray(np.reshape(numbers, (-1,) + (1,) * like.ndim), like.dtype)
+    return jnp.broadcast_to(column, (len(numbers), *like.shape))
+
+
+def _sorted(edges: Array, rule: Rule, like: Array) -> Array:
     """These edges and those of the density, `[edge, ...]`."""
-    widths = [jnp.full_like(like, width) for width in rule.widths]
-    return jnp.sort(jnp.stack([*widths, *edges]), axis=0)
+    return jnp.sort(jnp.concatenate([_stacked(rule.widths, like), edges]), axis=0)
 
 
 def _turn(first: Array, second: Array, rest: Array, other: Array) -> _Turn:
@@ -238,23 +245,25 @@ class Quadrature:
       function: f.
       name: of its layer, for messages.
       is_nonnegative: whether f is.
-      growth: the degree of f at infinity, if `limit` is known.
-      limit: a standard deviation from which on f is its limit at infinity to a rounding error,
-        relative to the inverse of that error; None if it is not known.
+      degree: k, if f(a x) grows as a^k for large x; None if it is not known.
     """
 
     function: ScalarFunction = static()
     name: str = static()
     is_nonnegative: bool = static(default=False)
-    growth: int = static(default=0)
-    limit: float | None = static(default=None)
+    degree: int | None = static(default=None)
 
     is_homogeneous = False
     is_uniform = True
 
+    @property
+    def growth(self) -> int:
+        """The degree at infinity."""
+        return self.degree or 0
+
     def cap(self, dtype: DTypeLike) -> float:
-        """Where f is its limit at infinity; no size, where that is not known."""
-        return np.inf if self.limit is None else self.limit / float(jnp.finfo(dtype).eps)
+        """Where squares come near the largest number of the dtype, if f is known there."""
+        return np.inf if self.degree is None else float(jnp.finfo(dtype).max) ** 0.48
 
     def variance(self, var: Array) -> Array:
         """E f(u)^2."""

@@ -12,9 +12,6 @@ import pytest
 
 import ntkjax
 from ntkjax import stax
-from ntkjax._kernel.algebra.operation import operation
-from ntkjax._kernel.operations.whole import LinearMap
-from ntkjax._layers.layer import make_layer
 from tests.contract import twins, twins_masks
 from tests.contract.expectations import error_function, rectifier
 from tests.contract.twins_masks import masked, middle
@@ -258,29 +255,6 @@ def test_bool_and_diagonal():
 X = np.ones((2, 4, 3))
 
 
-@operation
-class Halves(LinearMap):
-    """The first half of the positions, of which nothing is said about masks."""
-
-    def infer(self, signals, source):
-        return signals[0].with_sizes((signals[0].sizes[0] // 2,))
-
-    def weights(self, image, own, step):
-        eye = jnp.eye(step.signal.sizes[0], dtype=image.scale.dtype)
-        half = eye[: len(eye) // 2, :, None]
-        return jnp.broadcast_to(half, (*half.shape[:2], *image.scale.shape))
-
-
-def serial_of_halves():
-    def init_fn(rng, shape):
-        return shape, ()
-
-    def apply_fn(params, x, **kwargs):
-        return x[:, : x.shape[1] // 2]
-
-    return stax.serial(stax.Dense(4), make_layer("Halves", "", (Halves(),), init_fn, apply_fn))
-
-
 @pytest.mark.parametrize(
     ("call", "kind", "words"),
     [
@@ -288,11 +262,6 @@ def serial_of_halves():
         (lambda: stax.Dense(1).kernel_fn(X, mask_constant=X), TypeError, ["shape (2, 4, 3)"]),
         (lambda: stax.Relu()[1]((), X, mask_constant="x"), TypeError, ["Relu: mask_constant='x'"]),
         (lambda: stax.unmask_fn(3), TypeError, ["fn is int", "a function"]),
-        (
-            lambda: serial_of_halves().kernel_fn(X, mask_constant=2.0),
-            ValueError,
-            ["Halves at layer 1", "which of its (2,) positions", "of (4,) before"],
-        ),
         (
             lambda: stax.Dense(1).kernel_fn(np.where(X, np.nan, X), mask_constant=1.0),
             ValueError,

@@ -22,26 +22,36 @@ diagonal (`seen`), and on a pair (`pair`).
 
 import dataclasses
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, dataclass_transform
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift
+from ntkjax._kernel.algebra.errors import LayerError as LayerError
 from ntkjax._kernel.algebra.form import Form
 from ntkjax._kernel.algebra.form import taken as taken
 from ntkjax._kernel.algebra.image import Ahead, Image
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.masks import all_masked
 from ntkjax._kernel.algebra.pairs import Pairs
-from ntkjax._kernel.algebra.pytrees import operation as operation
-from ntkjax._kernel.algebra.pytrees import static as static
 from ntkjax._kernel.algebra.sides import NO_HALO, Halo, Row, Side
 from ntkjax._kernel.algebra.signal import Signal
 
 
-class LayerError(ValueError):
-    """A layer cannot take its input; the message names the layer and its place."""
+def static(**kwargs: Any) -> Any:
+    """A field that is part of the program, not a number in it."""
+    return dataclasses.field(metadata={"static": True}, **kwargs)
+
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static,))
+def operation(cls: type[T]) -> type[T]:
+    """Class decorator: a frozen dataclass that is a pytree; mark static fields with `static()`."""
+    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, eq=False)(cls))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,15 +225,7 @@ class Operation:
         Masks are `[position per axis ..., image]`. As it stands: where all inputs are, of the same
         positions; and where an operation leaves no positions, images of which all are masked.
         """
-        mask = all_masked(masks, signal)
-        if mask is None:
-            sizes = ", ".join(str(mask.shape[:-1]) for mask in masks)
-            raise LayerError(
-                f"which of its {signal.sizes} positions are masked, of {sizes} before, is not "
-                "known; mask inputs of networks without this layer, or give its operation a `mask` "
-                "of its own."
-            )
-        return mask
+        return all_masked(masks, signal)
 
     def where_masked(self) -> tuple["Operation", ...]:
         """The operations, one after the other, that stand for it where inputs are masked."""

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._kernel.algebra.batch import Batch
-from ntkjax._kernel.algebra.graph import at_place
 from ntkjax._kernel.algebra.signal import Signal
 from ntkjax._kernel.plan.plan import Plan
 
@@ -30,8 +29,7 @@ def propagated(plan: Plan, batches: dict[int, Batch]) -> dict[int, Array]:
             masks.setdefault(index, jnp.zeros((*node.signal.sizes, count), bool))
         else:
             given = tuple(masks[j] for j in node.inputs)
-            with at_place(node.place):
-                masks[index] = node.operation.mask(given, node.signal)
+            masks[index] = node.operation.mask(given, node.signal)
     return masks
 
 

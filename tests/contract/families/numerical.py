@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from ntkjax import stax
 from ntkjax.stax import Conv, Dense, Elementwise, ElementwiseNumerical
 from tests.contract import twins
 from tests.contract.case import Case
@@ -12,6 +13,7 @@ from tests.contract.expectations import (
     scaled_erf,
     scaled_erf_slope,
 )
+from tests.contract.expectations_smooth import FUNCTIONS
 
 
 def erf_dual(cov12, var1, var2):
@@ -24,7 +26,24 @@ def shallow_erf(x):
     return 0.8 * jax.scipy.special.erf(0.4 * x) + 0.3
 
 
+#: The integral of the twins knows lines through the origin alone.
+NO_TWIN = "its kinks are not at zero; tests/activations/test_smooth.py has another integral"
+
+
+def smooth(name):
+    """A layer without a closed form."""
+    twin = twins.serial(twins.dense(), twins.activation(by_quadrature(*FUNCTIONS[name])))
+    return Case(
+        name,
+        ("Silu", "Swish") if name == "Silu" else (name,),
+        lambda n: [Dense(n), getattr(stax, name)()],
+        NO_TWIN if name == "HardTanh" else twin,
+        (3,),
+    )
+
+
 CASES = [
+    *map(smooth, FUNCTIONS),
     Case(
         "Elementwise", ("Elementwise",),
         lambda n: [Dense(n, 1.3, 0.2), Elementwise(jax.scipy.special.erf, erf_dual)],
