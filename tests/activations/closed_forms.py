@@ -231,7 +231,7 @@ FORMS = {
         stax.Polynomial(COEFFICIENTS),
         polynomial(*COEFFICIENTS),
         (
-            lambda x: m.polyval([m.mpf(c) for c in COEFFICIENTS[::-1]], x),
+            lambda x: sum(m.mpf(c) * x**n for n, c in enumerate(COEFFICIENTS)),
             lambda x: 0.5 - 2 * m.mpf(0.3) * x + 3 * m.mpf(0.2) * x * x,
         ),
         is_smooth=False,

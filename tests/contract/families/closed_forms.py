@@ -162,7 +162,8 @@ CASES = [
     ),
     Case(
         "Hermite", ("Hermite",),
-        lambda n: [Dense(n), LayerNorm(), Hermite(3)],
-        twins.serial(twins.dense(), twins.layer_norm(), twins.activation(unit_hermite(3))), (3,),
+        lambda n: [Dense(n), LayerNorm(), Hermite(2)],
+        twins.serial(twins.dense(), twins.layer_norm(), twins.activation(unit_hermite(2))), (3,),
+        widths=(128, 256),
     ),
 ]  # fmt: skip
