@@ -1,6 +1,6 @@
 """Exact infinite-width neural networks in JAX: NNGP and neural tangent kernels of architectures."""
 
-from ntkjax import predict, stax
+from ntkjax import architectures, predict, stax
 from ntkjax._finite import (
     Estimate,
     NtkImplementation,
@@ -16,6 +16,7 @@ from ntkjax._inference.kernel_regression import ntk_predict
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.config import config
 from ntkjax._layers.dual import dual
+from ntkjax._layers.summary import summary
 from ntkjax._paper import compute_cntk, compute_ntk_relu
 from ntkjax._scale.batch import batch
 
@@ -23,6 +24,7 @@ __all__ = [
     "Estimate",
     "Kernel",
     "NtkImplementation",
+    "architectures",
     "batch",
     "compute_cntk",
     "compute_ntk_relu",
@@ -37,5 +39,6 @@ __all__ = [
     "ntk_predict",
     "predict",
     "stax",
+    "summary",
     "taylor_expand",
 ]

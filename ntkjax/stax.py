@@ -10,17 +10,23 @@ from ntkjax._layers.branching import FanInSum, FanOut, Identity
 from ntkjax._layers.combinators import parallel, repeat, serial
 from ntkjax._layers.conv import Conv
 from ntkjax._layers.dense import Dense
+from ntkjax._layers.dot_general import DotGeneral
 from ntkjax._layers.error_functions import Erf, Gelu, Sigmoid_like
 from ntkjax._layers.exponentials import Exp, ExpNormalized, Gaussian
 from ntkjax._layers.flatten import Flatten
+from ntkjax._layers.index import Index, Slice
 from ntkjax._layers.masking import MaskedArray, unmask_fn
 from ntkjax._layers.norm import LayerNorm
 from ntkjax._layers.numerical import Elementwise, ElementwiseNumerical
+from ntkjax._layers.own_layers import layer, requires, supports_masking
+from ntkjax._layers.own_maps import KernelMap, PositionMap
+from ntkjax._layers.padding import Padding
 from ntkjax._layers.pool import AvgPool, GlobalAvgPool, GlobalSumPool, SumPool
 from ntkjax._layers.powers import Hermite, Monomial, Polynomial, RectifiedMonomial, Sign
 from ntkjax._layers.rectifiers import ABRelu, Abs, LeakyRelu, Relu
 from ntkjax._layers.recurrent import Recurrent
 from ntkjax._layers.requirements import Bool, Diagonal
+from ntkjax._layers.resize import ImageResize
 from ntkjax._layers.sequences import Embedding, PositionalEncoding
 from ntkjax._layers.smooth import (
     Elu,
@@ -47,6 +53,7 @@ __all__ = [
     "Cos",
     "Dense",
     "Diagonal",
+    "DotGeneral",
     "Elementwise",
     "ElementwiseNumerical",
     "Elu",
@@ -66,12 +73,17 @@ __all__ = [
     "HardTanh",
     "Hermite",
     "Identity",
+    "ImageResize",
+    "Index",
+    "KernelMap",
     "LayerNorm",
     "LeakyRelu",
     "MaskedArray",
     "Mish",
     "Monomial",
+    "Padding",
     "Polynomial",
+    "PositionMap",
     "PositionalEmbedding",
     "PositionalEncoding",
     "Rbf",
@@ -84,12 +96,16 @@ __all__ = [
     "Sign",
     "Silu",
     "Sin",
+    "Slice",
     "Softplus",
     "SumPool",
     "Swish",
     "Tanh",
+    "layer",
     "parallel",
     "repeat",
+    "requires",
     "serial",
+    "supports_masking",
     "unmask_fn",
 ]

@@ -33,7 +33,7 @@ BELOW = {
 }
 # Where a module's name is not that of what one installs.
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
-PUBLIC_MODULES = ["ntkjax", "ntkjax.stax", "ntkjax.predict"]
+PUBLIC_MODULES = ["ntkjax", "ntkjax.architectures", "ntkjax.stax", "ntkjax.predict"]
 
 
 def public_objects():

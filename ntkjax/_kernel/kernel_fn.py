@@ -11,7 +11,7 @@ from ntkjax._kernel.algebra.graph import Part, map_value
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import LayerError
 from ntkjax._kernel.arguments import dtype_of, inputs_of_call, shapes_of_plan
-from ntkjax._kernel.arrays import default_float, kernel_dtype
+from ntkjax._kernel.arrays import default_float, describe, kernel_dtype
 from ntkjax._kernel.config import config
 from ntkjax._kernel.engine.execute import carried_out
 from ntkjax._kernel.get import answer, requested_names
@@ -24,7 +24,7 @@ from ntkjax._kernel.plan.plan import Request
 FIELDS = tuple(field.name for field in dataclasses.fields(Kernel))
 
 #: The keywords that `kernel_fn` names.
-_NAMED = ("x1", "x2", "get", "diagonal_spatial", "mask_constant")
+_NAMED = ("x1", "x2", "get", "diagonal_spatial", "intermediates", "mask_constant")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,6 +47,7 @@ class KernelFn:
         get: str | tuple[str, ...] | None = None,
         *,
         diagonal_spatial: bool | None = None,
+        intermediates: bool = False,
         mask_constant: Any = None,
         **kwargs: Any,
     ) -> Any:
@@ -58,7 +59,10 @@ class KernelFn:
             input is an array of real numbers of any dtype, or nested lists of numbers.
           x2: the second batch, (n2, ...); None for the first one again.
           get: "nngp", "ntk" or another field of `Kernel`; a tuple of them; None for a `Kernel`.
-          diagonal_spatial: where positions are left, whether to return only equal ones.
+          diagonal_spatial: where positions are left, whether to return only equal ones; None for
+            False, and for True with `intermediates`.
+          intermediates: whether to return the kernels after all layers, in lists that are nested
+            as the layers are: one for each `serial` and `parallel`. They are made together.
           mask_constant: the value of entries of the inputs that are masked, which may be NaN; None
             for none. They count as zero, and a position all of whose channels are masked has no
             variance, neither there nor after any layer that keeps its place.
@@ -79,7 +83,7 @@ class KernelFn:
         """
         keywords = checked_keywords(self.part, _NAMED, kwargs)
         names = requested_names(get, FIELDS, "a Kernel")
-        request = _request(names, diagonal_spatial)
+        request = _request(names, diagonal_spatial, intermediates)
         inputs, structure = inputs_of_call(x1, x2, config.keeps_dtype, keywords, mask_constant)
         part = _in_dtype(self.part, dtype_of(inputs))
         try:
@@ -100,6 +104,7 @@ class KernelFn:
         get: str | tuple[str, ...] | None = None,
         *,
         diagonal_spatial: bool | None = None,
+        intermediates: bool = False,
         dtype: Any = None,
         mask_constant: Any = None,
         **kwargs: Any,
@@ -111,6 +116,7 @@ class KernelFn:
           shape2: shape of x2; None for x1 again.
           get: as in a call.
           diagonal_spatial: as in a call.
+          intermediates: as in a call.
           dtype: of the inputs; None for JAX's own floating-point type.
           mask_constant: as in a call.
           **kwargs: as in a call, with shapes (of floats) or arrays.
@@ -123,7 +129,7 @@ class KernelFn:
         """
         kind = kernel_dtype(default_float() if dtype is None else dtype, config.keeps_dtype)
         names = requested_names(get, FIELDS, "a Kernel")
-        request = _request(names, diagonal_spatial)
+        request = _request(names, diagonal_spatial, intermediates)
         keywords = checked_keywords(self.part, _NAMED, kwargs)
         inputs, structure = shapes_of_plan(shape1, shape2, kind, keywords, mask_constant)
         plan, _ = network_plan(_in_dtype(self.part, kind), inputs, structure, request)
@@ -140,12 +146,20 @@ def _in_dtype(part: Part, dtype: Any) -> Part:
     return jax.tree.map(converted, part)
 
 
-def _request(names: tuple[str, ...] | None, diagonal_spatial: bool | None) -> Request:
+def _request(
+    names: tuple[str, ...] | None, diagonal_spatial: bool | None, intermediates: bool
+) -> Request:
     """What is asked of the outputs, by the fields of a kernel."""
+    if not isinstance(intermediates, bool):
+        raise TypeError(
+            f"kernel_fn: intermediates={describe(intermediates)}, expected True or False."
+        )
+    equal = intermediates if diagonal_spatial is None else bool(diagonal_spatial)
     return Request(
         ntk=names is None or "ntk" in names,
         cov=names is None or bool({"cov1", "cov2"} & set(names)),
-        diagonal_spatial=bool(diagonal_spatial),
+        diagonal_spatial=equal,
+        intermediates=intermediates,
         distance=names is None or "distance" in names,
     )
 

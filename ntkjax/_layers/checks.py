@@ -5,6 +5,7 @@ as standard deviations and slopes may be traced, so that they can be differentia
 looks at their values.
 """
 
+import enum
 import math
 import numbers
 import operator
@@ -23,7 +24,8 @@ Shape = tuple[int, ...]
 
 
 def check_choice(layer: str, argument: str, value: Any, choices: Sequence[str]) -> str:
-    """A string argument, in the spelling of its choices."""
+    """A string argument (or a member of an enumeration of them), in the spelling of its choices."""
+    value = value.value if isinstance(value, enum.Enum) else value
     for choice in choices:
         if isinstance(value, str) and value.lower() == choice.lower():
             return choice

@@ -5,6 +5,13 @@ line for its twin. It is thereby held to every law of this folder. Networks of a
 that a law may put something between any two of their layers.
 """
 
-from tests.contract.families import closed_forms, masks, numerical, sequences, spine
+from tests.contract.families import closed_forms, masks, numerical, positions, sequences, spine
 
-CASES = [*closed_forms.CASES, *masks.CASES, *numerical.CASES, *sequences.CASES, *spine.CASES]
+CASES = [
+    *closed_forms.CASES,
+    *masks.CASES,
+    *numerical.CASES,
+    *positions.CASES,
+    *sequences.CASES,
+    *spine.CASES,
+]

@@ -129,6 +129,11 @@ class Structure:
         """Add this part of the network on top of `value`."""
         raise NotImplementedError
 
+    def build_all(self, graph: Graph, value: Value, place: str) -> tuple[Value, Value]:
+        """The same, and the values after all of its layers, nested as the layers are."""
+        value = self.build(graph, value, place)
+        return value, value
+
 
 Part = Operation | Structure
 
@@ -151,6 +156,14 @@ def build(part: Part, graph: Graph, value: Value, place: str) -> Value:
     if isinstance(part, Structure):
         return part.build(graph, value, place)
     return graph.add(part, (single(value, place),), place)
+
+
+def build_all(part: Part, graph: Graph, value: Value, place: str) -> tuple[Value, Value]:
+    """The same, and the values after all of its layers, nested as the layers are."""
+    if isinstance(part, Structure):
+        return part.build_all(graph, value, place)
+    value = build(part, graph, value, place)
+    return value, value
 
 
 def single(value: Value, place: str) -> int:
@@ -191,9 +204,14 @@ class Serial(Structure):
     parts: tuple[Part, ...]
 
     def build(self, graph: Graph, value: Value, place: str) -> Value:
+        return self.build_all(graph, value, place)[0]
+
+    def build_all(self, graph: Graph, value: Value, place: str) -> tuple[Value, Value]:
+        after: list[Value] = []
         for i, part in enumerate(self.parts):
-            value = build(part, graph, value, _inside(place, f"layer {i}"))
-        return value
+            value, inside = build_all(part, graph, value, _inside(place, f"layer {i}"))
+            after.append(inside)
+        return value, tuple(after)
 
 
 @operation
@@ -203,6 +221,9 @@ class Parallel(Structure):
     parts: tuple[Part, ...]
 
     def build(self, graph: Graph, value: Value, place: str) -> Value:
+        return self.build_all(graph, value, place)[0]
+
+    def build_all(self, graph: Graph, value: Value, place: str) -> tuple[Value, Value]:
         place = f"parallel at {place}"
         if not isinstance(value, tuple) or len(value) != len(self.parts):
             came = f"{len(value)} inputs" if isinstance(value, tuple) else "a single input"
@@ -210,10 +231,11 @@ class Parallel(Structure):
                 f"{place}: has {len(self.parts)} branches, but {came} came; pass a list with one "
                 f"input for each branch, or put FanOut({len(self.parts)}) before it."
             )
-        return tuple(
-            build(part, graph, branch, _inside(place, f"branch {i}"))
+        branches = [
+            build_all(part, graph, branch, _inside(place, f"branch {i}"))
             for i, (part, branch) in enumerate(zip(self.parts, value, strict=True))
-        )
+        ]
+        return tuple(after for after, _ in branches), tuple(inside for _, inside in branches)
 
 
 @operation

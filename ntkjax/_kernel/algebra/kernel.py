@@ -107,6 +107,34 @@ class Kernel:
             changes["distance"] = None
         return dataclasses.replace(self, **changes)
 
+    def __mul__(self, factor: Any) -> "Kernel":
+        """The kernel of the activations times a number."""
+        return self._scaled(factor**2)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: Any) -> "Kernel":
+        """The kernel of the activations divided by a number."""
+        return self._scaled(1 / divisor**2)
+
+    def __neg__(self) -> "Kernel":
+        """The kernel of the activations with the other sign, which is the same."""
+        return self
+
+    def _scaled(self, factor: Any) -> "Kernel":
+        given = {name: getattr(self, name) for name in ("nngp", "ntk", "cov1", "cov2")}
+        after = {n: None if a is None else factor * a for n, a in given.items()}
+        # That of normalized activations, which no factor changes.
+        return self.replace(**after, distance=self.distance)
+
+    def __add__(self, std: Any) -> "Kernel":
+        """The kernel with a random number of this standard deviation, one for all, added."""
+        given = {name: getattr(self, name) for name in ("nngp", "cov1", "cov2")}
+        after = {n: None if a is None else std**2 + a for n, a in given.items()}
+        return self.replace(**after)
+
+    __sub__ = __add__
+
     def __repr__(self) -> str:
         held = ", ".join(
             f"{name}{list(array.shape)}"

@@ -92,7 +92,8 @@ def tile_made(plan: Plan, tiling: Tiling, parts: Any, tile: Any) -> list[Pairs]:
         return batches, own.of_images(lambda a: jnp.moveaxis(a, 0, -1))
 
     (batch1, own1), (batch2, own2) = back(first), back(second)
-    alone = plan.symmetric and tiling.grid == (1, 1) and tiling.size1 == plan.counts[0]
+    sizes = {tiling.size1, tiling.size2}  # filled up with others, second images are not the first
+    alone = plan.symmetric and tiling.grid == (1, 1) and sizes == {plan.counts[0]}
     pairing = _pairing(
         plan, [batch1, batch2], [own1, own2], (tiling.size1, tiling.size2), tiling.most,
         same if plan.symmetric else None, alone,

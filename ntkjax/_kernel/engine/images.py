@@ -21,7 +21,7 @@ from ntkjax._kernel.engine.pairs import Stores
 from ntkjax._kernel.engine.sweeps import Pairing, stored, swept
 from ntkjax._kernel.plan.plan import Plan
 from ntkjax._kernel.plan.runs import Run, find_runs
-from ntkjax._kernel.plan.sweep import sweep_of
+from ntkjax._kernel.plan.sweep import find_sweeps, sweep_of
 
 
 @jax.tree_util.register_dataclass
@@ -63,14 +63,12 @@ def own_kernels(plan: Plan, inputs: dict[int, Batch], count: int) -> Own:
 
     def collector(index: int, known: ImageMaps) -> None:
         """Make the rows of a collector, and what belongs to images after it."""
-        made, pairing = None, Pairing(known, known, (count,), same=jnp.ones(count, bool))
+        if index in plan.outputs:
+            return
+        made, pairing = None, _with_themselves(known, count)
         is_held = plan.places[index].own is not None
         if is_held or plan.nodes[index].operation.needs_self:
             made = swept(plan, sweep_of(plan, index, count), pairing, rows)[index]
-        if index in plan.outputs:
-            if made is not None:
-                own.outputs[index] = made.moment
-            return
         own.images[index], own.maps[index] = _of_node(plan, index, known, count, None, made)
         known.images[index], known.maps[index] = own.images[index], own.maps[index]
         if is_held and made is not None:
@@ -82,8 +80,18 @@ def own_kernels(plan: Plan, inputs: dict[int, Batch], count: int) -> Own:
             cov, side = inputs[index].numbers, known.maps[index]
             rows[index] = operation.read_own(cov, side, plan.steps[index])
 
-    image_maps(plan, inputs, count, own, collector, kernel_input)
+    pairing = _with_themselves(image_maps(plan, inputs, count, own, collector, kernel_input), count)
+    # Together, so that what is below several outputs is made once.
+    done = {*plan.collectors, *(i for i in plan.outputs if plan.places[i].own is None)}
+    for sweep in find_sweeps(plan, count, done):
+        made = swept(plan, sweep, pairing, rows)
+        own.outputs.update({i: made[i].moment for i in sweep.collectors})
     return own
+
+
+def _with_themselves(known: ImageMaps, count: int) -> Pairing:
+    """The images of a batch, each with itself."""
+    return Pairing(known, known, (count,), same=jnp.ones(count, bool))
 
 
 def image_maps(

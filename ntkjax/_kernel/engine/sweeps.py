@@ -153,11 +153,13 @@ def _each_row(
         for maps, side in ((pairing.first, FIRST), (pairing.second, SECOND))
     ]
 
-    def add(totals: Stores, made: Stores, shift: Shift, start: Any) -> Stores:
-        return {
-            i: _added(plan, i, total, made[plan.nodes[i].inputs[0]], shift, pairing.place(start))
-            for i, total in totals.items()
-        }
+    def add(totals: Stores, made: Stores, segment: Segment, start: Any) -> Stores:
+        def one(i: int, total: Pairs) -> Pairs:
+            (below,) = plan.nodes[i].inputs
+            shift = segment.rows[below].shift
+            return _added(plan, i, total, made[below], shift, pairing.place(start))
+
+        return {i: one(i, total) for i, total in totals.items()}
 
     def some(totals: Stores, shift: Any) -> Stores:
         segment = Segment.to(plan, targets, shift)
@@ -165,11 +167,11 @@ def _each_row(
         given = loaded(segment, stores)
         size = pairing.block_of(segment, members)
         if size == pairing.counts[0]:
-            return add(totals, pairs_of(segment, given, parts), shift, 0)
+            return add(totals, pairs_of(segment, given, parts), segment, 0)
 
         def body(totals: Stores, start: Array) -> tuple[Stores, None]:
             of_block = _block(given, parts, start, size)
-            return add(totals, pairs_of(segment, *of_block), shift, start), None
+            return add(totals, pairs_of(segment, *of_block), segment, start), None
 
         return lax.scan(jax.checkpoint(body), totals, jnp.arange(0, pairing.counts[0], size))[0]
 

@@ -54,26 +54,43 @@ class Band:
         return self.weights.shape[2]
 
 
-class BandedMap(Windowed, LinearCollector):
-    """Base of operations given by a window and a band of weights for each axis."""
+class BandedMap(LinearCollector):
+    """Base of operations in which every output position has a few weighted taps along each axis."""
 
     def tap_weights(self, axis: int, below: Diagonals, here: Diagonals) -> np.ndarray:
         """a_Pi: weights of single positions, zero outside the image: (tap, period)."""
         raise NotImplementedError
 
+    def tap_positions(self, axis: int, below: Diagonals, here: Diagonals) -> np.ndarray:
+        """p_i: the input position of every tap, up to a multiple of the period: (tap, period)."""
+        raise NotImplementedError
+
+    def entries(
+        self, array: Array, axis: int, tap: int, below: Diagonals, here: Diagonals
+    ) -> Array:
+        """The entries of a row at the positions of one tap along an axis."""
+        raise NotImplementedError
+
+    def row_near(self, axis: int, row: int, below: Diagonals, here: Diagonals) -> int:
+        """The output row to which an input row adds most, roughly."""
+        raise NotImplementedError
+
+    def group(self, axis: int, count: int, here: Diagonals) -> int:
+        """How many of `count` neighbouring input rows along an axis to make together."""
+        del axis, count, here
+        return 1
+
     def contributions(self, axis: int, below: Diagonals, here: Diagonals, row: int) -> dict:
         """{input row: weights (tap, period)} that make up the output row `row` along an axis.
 
-        Where the period of the input divides stride * (period of the output), a pair of taps reads
-        one input row; else another one beyond the place where the partner starts anew.
+        Where the period of the input divides stride * (period of the output), a pair of taps of a
+        window reads one input row; else another one beyond the place where the partner starts anew.
         """
-        window, own = self.windows[axis], self.tap_weights(axis, below, here)
-        position = np.arange(here.periods[axis])
-        partner = (position + row) % here.periods[axis]
+        own, at = (of(axis, below, here) for of in (self.tap_weights, self.tap_positions))
+        partner = (np.arange(here.periods[axis]) + row) % here.periods[axis]
         result: dict[int, np.ndarray] = {}
-        for i, j in itertools.product(range(window.taps), repeat=2):
-            step = window.stride * (partner - position) + window.dilation * (j - i)
-            source = step % below.periods[axis]
+        for i, j in itertools.product(range(len(own)), repeat=2):
+            source = (at[j][partner] - at[i]) % below.periods[axis]
             product = own[i] * own[j][partner]
             for e in np.unique(source[product != 0]):
                 weights = result.setdefault(int(e), np.zeros_like(own))
@@ -93,15 +110,7 @@ class BandedMap(Windowed, LinearCollector):
         )  # fmt: skip
 
     def groups(self, rows: Diagonals, here: Diagonals, images: int) -> tuple[int, ...]:
-        return tuple(self._group(axis, len(held), here) for axis, held in enumerate(rows.rows))
-
-    def _group(self, axis: int, count: int, here: Diagonals) -> int:
-        """Two rows where an output position has an even number of its own.
-
-        What they add is read and written at once; and of two rows it is known which is even.
-        """
-        stride, few = self.windows[axis].stride, here.ndim - axis <= 2
-        return 2 if few and here.count > 1 and stride % 2 == 0 and count % 2 == 0 else 1
+        return tuple(self.group(axis, len(held), here) for axis, held in enumerate(rows.rows))
 
     def band(self, axis: int, below: Diagonals, here: Diagonals) -> Band:
         """The table of an axis, over the input rows that the output rows demand."""
@@ -109,13 +118,13 @@ class BandedMap(Windowed, LinearCollector):
         for index, row in enumerate(here.rows[axis]):
             for e, weights in self.contributions(axis, below, here, row).items():
                 table.setdefault(e, {})[index] = weights
-        taps, period = self.windows[axis].taps, here.periods[axis]
+        taps, period = self.tap_weights(axis, below, here).shape
         demanded = sorted(table)
-        size = self._group(axis, len(demanded), here)
+        size = self.group(axis, len(demanded), here)
         groups = [demanded[k : k + size] for k in range(0, len(demanded), size)]
         # In the order of their distance, so that a place means the same in every group.
-        stride = self.windows[axis].stride
-        near = lambda e: lambda i: (here.rows[axis][i] - e // stride) % period  # noqa: E731
+        row_near = lambda e: self.row_near(axis, e, below, here)  # noqa: E731
+        near = lambda e: lambda i: (here.rows[axis][i] - row_near(e)) % period  # noqa: E731
         places = [sorted({i for e in g for i in table[e]}, key=near(g[0])) for g in groups]
         width = max(map(len, places))
         rows = np.zeros((below.periods[axis], width), int)
@@ -193,10 +202,10 @@ class BandedMap(Windowed, LinearCollector):
         """Weighted sum over members and taps, axis by axis, for one place in each band."""
         if axis == below.ndim:
             return member_of(rows, member, math.prod(band.members for band in bands))
-        window, band, k = self.windows[axis], bands[axis], part[axis]
+        band, k = bands[axis], part[axis]
         total: Any = None
         for m, tap in band.terms[k]:
-            entries = window.slide(rows, axis, tap, below.sizes[axis], here.periods[axis])
+            entries = self.entries(rows, axis, tap, below, here)
             index = member * band.members + m
             entries = self._mixed(entries, bands, weights, part, below, here, index, axis + 1)
             entries = entries * along(weights[axis][k, m, tap], entries.ndim, axis)
@@ -207,10 +216,9 @@ class BandedMap(Windowed, LinearCollector):
         self, row: Array, weights: Sequence[Array], below: Diagonals, here: Diagonals
     ) -> Array:
         """Weighted sum over taps of the entries at their positions, axis by axis."""
-        for axis, (window, of_taps) in enumerate(zip(self.windows, weights, strict=True)):
-            size, period = below.sizes[axis], here.periods[axis]
-            slides = (window.slide(row, axis, tap, size, period) for tap in range(window.taps))
-            terms = (s * along(w, s.ndim, axis) for s, w in zip(slides, of_taps, strict=True))
+        for axis, of_taps in enumerate(weights):
+            at_taps = (self.entries(row, axis, i, below, here) for i in range(len(of_taps)))
+            terms = (s * along(w, s.ndim, axis) for s, w in zip(at_taps, of_taps, strict=True))
             row = functools.reduce(operator.add, terms)
         return row
 
@@ -231,8 +239,34 @@ class BandedMap(Windowed, LinearCollector):
         return functools.reduce(np.multiply, sums, np.ones((1,) * below.ndim))
 
 
+class WindowMap(Windowed, BandedMap):
+    """Base of operations given by a window and a band of weights for each axis."""
+
+    def tap_positions(self, axis: int, below: Diagonals, here: Diagonals) -> np.ndarray:
+        window, outputs = self.windows[axis], np.arange(here.periods[axis])
+        first = window.stride * outputs - window.before(below.sizes[axis])
+        return first + window.dilation * np.arange(window.taps)[:, None]
+
+    def entries(
+        self, array: Array, axis: int, tap: int, below: Diagonals, here: Diagonals
+    ) -> Array:
+        size, period = below.sizes[axis], here.periods[axis]
+        return self.windows[axis].slide(array, axis, tap, size, period)
+
+    def row_near(self, axis: int, row: int, below: Diagonals, here: Diagonals) -> int:
+        return row // self.windows[axis].stride
+
+    def group(self, axis: int, count: int, here: Diagonals) -> int:
+        """Two rows where an output position has an even number of its own.
+
+        What they add is read and written at once; and of two rows it is known which is even.
+        """
+        stride, few = self.windows[axis].stride, here.ndim - axis <= 2
+        return 2 if few and here.count > 1 and stride % 2 == 0 and count % 2 == 0 else 1
+
+
 @operation
-class WindowPool(BandedMap):
+class WindowPool(WindowMap):
     """Sum over one window per spatial axis, or its mean.
 
     `normalize` is how an output is divided: `none` (a sum), `window` (by the number of taps) or
@@ -260,7 +294,7 @@ class WindowPool(BandedMap):
 
 
 @operation
-class Reperiod(BandedMap):
+class Reperiod(WindowMap):
     """The same kernel on diagonals of another period: a pool of single positions.
 
     Branches whose strides disagree, or a ring after an unpadded convolution, want their rows cut

@@ -98,6 +98,10 @@ class LinearMap(WholeOperation):
         in_units_of_f = own * jnp.square(image.scale)[:, None, None]
         return self.weights(image, in_units_of_f, context.step), image.scale
 
+    def of_weights(self, weights: Array) -> _Linear:
+        """What pairs need of an image of these weights, where covariances are held."""
+        return _Linear(weights, None)
+
     def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, _Linear]:
         (image,), step = images, context.step
         below = square(to_matrix(context.own.moment, step.below.all()), step.below)
@@ -108,7 +112,7 @@ class LinearMap(WholeOperation):
         weights, scale = self.mixing(image, own, context)
         image = dataclasses.replace(image, scale=scale)
         if image.variance is None:
-            return image, _Linear(weights, None)
+            return image, self.of_weights(weights)
         mean = jnp.einsum("Ppn,np->Pn", weights, var, precision=lax.Precision.HIGHEST)
         mixed = _mapped(below, weights, weights)
         energy = 0.5 * jnp.diagonal(mixed, axis1=-2, axis2=-1).T

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from ntkjax._kernel.algebra.batch import Batch
-from ntkjax._kernel.algebra.graph import Graph, Node, Part, Value, build, map_value
+from ntkjax._kernel.algebra.graph import Graph, Node, Part, Value, build_all, map_value
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import LayerError
 from ntkjax._kernel.algebra.signal import Signal
@@ -56,8 +56,13 @@ def _check_batches(graph: Graph, index: int) -> None:
             )
 
 
-def network_graph(part: Part, items: list[Any], structure: Value) -> tuple[Graph, Value]:
-    """The graph of a network on some inputs (arrays, or whatever has their shapes)."""
+def network_graph(
+    part: Part, items: list[Any], structure: Value, *, intermediates: bool = False
+) -> tuple[Graph, Value]:
+    """The graph of a network on some inputs (arrays, or whatever has their shapes), and its output.
+
+    With `intermediates`, the values after all of its layers.
+    """
     graph = Graph(keywords=_keywords(items), masking=Masked() if _is_masked(items) else None)
     for index, item in enumerate(items):
         signal = _signal(item, index)
@@ -65,11 +70,11 @@ def network_graph(part: Part, items: list[Any], structure: Value) -> tuple[Graph
             _check_kernel(item, signal, f"input {index}")
         is_kernel = isinstance(item, Kernel)
         graph.add_input(KernelInput() if is_kernel else ArrayInput(), signal, is_named=is_kernel)
-    output = build(part, graph, structure, "network")
+    output, after_layers = build_all(part, graph, structure, "network")
     for index in range(len(items)):
         _check_batches(graph, index)
     _check_keywords(graph)
-    return graph, output
+    return graph, after_layers if intermediates else output
 
 
 def _is_masked(items: list[Any]) -> bool:
@@ -110,13 +115,20 @@ def network_plan(
     The last of `items` are the kernels of the nodes that `request` says are replaced.
     """
     given = items[: len(items) - len(request.replaced)]
-    graph, value = network_graph(part, given, structure)
+    graph, value = network_graph(part, given, structure, intermediates=request.intermediates)
+    if request.intermediates and request.replaced:
+        raise LayerError(
+            f"{graph.nodes[request.replaced[0]].place}: mixes the examples of a batch, so that the "
+            "kernels before and after it are not of the same ones; leave out intermediates=True, "
+            "or call the layers below it and those above one after the other."
+        )
     value = value if request.end is None else request.end
     outputs: list[int] = []
 
     def note(node: int) -> int:
-        outputs.append(node)
-        return len(outputs) - 1
+        if node not in outputs:
+            outputs.append(node)
+        return outputs.index(node)
 
     places = map_value(note, value)
     for node, kernel in zip(request.replaced, items[len(given) :], strict=True):

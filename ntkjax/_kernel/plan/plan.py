@@ -45,6 +45,7 @@ class Request:
       diagonal_spatial: whether equal positions suffice.
       distance: whether the distances are wanted beside the covariances.
       is_unscaled: whether the images are so alike in size that all may have scale 1.
+      intermediates: whether the outputs are the kernels after all layers.
       end: of a network that is cut into stages, the node that is the only output; None for all.
       replaced: the nodes whose kernels come as further inputs, from the stages before.
     """
@@ -54,6 +55,7 @@ class Request:
     diagonal_spatial: bool
     distance: bool = False
     is_unscaled: bool = False
+    intermediates: bool = False
     end: int | None = None
     replaced: tuple[int, ...] = ()
 

@@ -44,8 +44,13 @@ class Segment:
 
     @classmethod
     def to(cls, plan: Plan, targets: tuple[int, ...], shift: Shift) -> "Segment":
-        """The segment that ends in `targets`, at one of their diagonals (or arrays of them)."""
-        rows = {i: Row(plan.places[i].cross, shift) for i in targets}
+        """The segment that ends in `targets`, at one of their diagonals (or arrays of them).
+
+        Targets of several geometries share equal positions alone.
+        """
+        grids = {i: plan.places[i].cross for i in targets}
+        rows = {i: Row(g, shift if g.ndim == len(shift) else (0,) * g.ndim)
+                for i, g in grids.items()}  # fmt: skip
         for index in range(max(targets), -1, -1):
             if index in rows and not plan.is_source(index):
                 operation: Any = plan.nodes[index].operation

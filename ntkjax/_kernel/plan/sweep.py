@@ -2,7 +2,8 @@
 
 A collector (a pool, an operation on whole kernels, an output) is handed diagonals of its input. Two
 collectors that are handed the same diagonals, and stand on the same stored nodes, share a sweep, so
-that the layers below both, a trunk with several outputs, are made once.
+that the layers below both, a trunk with several outputs, are made once. So do those that are handed
+equal positions alone, whatever the resolution.
 """
 
 import dataclasses
@@ -47,7 +48,8 @@ def find_sweeps(plan: Plan, images: int, known: Container[int] = ()) -> list[Swe
         if i in known:
             continue
         sweep = sweep_of(plan, i, images)
-        key = sweep.rows, sweep.groups, _sources(plan, i)
+        equal = sweep.rows == sweep.rows.zero()
+        key = None if equal else (sweep.rows, sweep.groups), _sources(plan, i)
         if key in found:
             sweep = dataclasses.replace(found[key], collectors=(*found[key].collectors, i))
         found[key] = sweep
