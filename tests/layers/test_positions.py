@@ -225,7 +225,7 @@ def test_float_arrays_stay_narrow():
 MASKED = [
     (Index(Slice[:, ::-2]), lambda m: m[:, ::-2]),
     (Index(Slice[:, (0, 3)]), lambda m: m[:, (0, 3)]),
-    (ImageResize((-1, 3, -1), "linear"), lambda m: m[:, ::2] & m[:, 1::2]),
+    (ImageResize((-1, 3, -1), "linear", False), lambda m: m[:, ::2] & m[:, 1::2]),
 ]
 
 
@@ -242,4 +242,4 @@ def test_masked_positions(make, of_mask):
     pairs = kept[:, None, :, None] & kept[None, :, None, :]
     np.testing.assert_allclose(kernel.nngp, np.where(pairs, plain.nngp, 0), atol=1e-12)
     out = network.apply_fn(network.init_fn(jax.random.key(0), x.shape)[1], x, mask_constant=100.0)
-    np.testing.assert_array_equal(np.all(np.broadcast_to(out.mask, out.shape), -1), ~kept)
+    np.testing.assert_array_equal(np.all(np.broadcast_to(out.mask, out.masked_value.shape), -1), ~kept)
