@@ -242,4 +242,6 @@ def test_masked_positions(make, of_mask):
     pairs = kept[:, None, :, None] & kept[None, :, None, :]
     np.testing.assert_allclose(kernel.nngp, np.where(pairs, plain.nngp, 0), atol=1e-12)
     out = network.apply_fn(network.init_fn(jax.random.key(0), x.shape)[1], x, mask_constant=100.0)
-    np.testing.assert_array_equal(np.all(np.broadcast_to(out.mask, out.masked_value.shape), -1), ~kept)
+    np.testing.assert_array_equal(
+        np.all(np.broadcast_to(out.mask, out.masked_value.shape), -1), ~kept
+    )
