@@ -6,16 +6,23 @@ from ntkjax._layers.attention import (
     GlobalSelfAttention,
     PositionalEmbedding,
 )
-from ntkjax._layers.branching import FanInSum, FanOut, Identity
+from ntkjax._layers.batch_norm import BatchNorm
+from ntkjax._layers.branching import FanInProd, FanInSum, FanOut, Identity
 from ntkjax._layers.combinators import parallel, repeat, serial
+from ntkjax._layers.concat import FanInConcat
 from ntkjax._layers.conv import Conv
+from ntkjax._layers.conv_local import ConvLocal
+from ntkjax._layers.conv_transpose import ConvTranspose
 from ntkjax._layers.dense import Dense
+from ntkjax._layers.depthwise import DepthwiseConv
 from ntkjax._layers.dot_general import DotGeneral
+from ntkjax._layers.dropout import Dropout
 from ntkjax._layers.error_functions import Erf, Gelu, Sigmoid_like
 from ntkjax._layers.exponentials import Exp, ExpNormalized, Gaussian
 from ntkjax._layers.flatten import Flatten
 from ntkjax._layers.index import Index, Slice
 from ntkjax._layers.masking import MaskedArray, unmask_fn
+from ntkjax._layers.no_kernel import MaxPool, Softmax
 from ntkjax._layers.norm import LayerNorm
 from ntkjax._layers.numerical import Elementwise, ElementwiseNumerical
 from ntkjax._layers.own_layers import layer, requires, supports_masking
@@ -48,12 +55,17 @@ __all__ = [
     "AggregateImplementation",
     "AttentionMechanism",
     "AvgPool",
+    "BatchNorm",
     "Bool",
     "Conv",
+    "ConvLocal",
+    "ConvTranspose",
     "Cos",
     "Dense",
+    "DepthwiseConv",
     "Diagonal",
     "DotGeneral",
+    "Dropout",
     "Elementwise",
     "ElementwiseNumerical",
     "Elu",
@@ -61,6 +73,8 @@ __all__ = [
     "Erf",
     "Exp",
     "ExpNormalized",
+    "FanInConcat",
+    "FanInProd",
     "FanInSum",
     "FanOut",
     "Flatten",
@@ -79,6 +93,7 @@ __all__ = [
     "LayerNorm",
     "LeakyRelu",
     "MaskedArray",
+    "MaxPool",
     "Mish",
     "Monomial",
     "Padding",
@@ -97,6 +112,7 @@ __all__ = [
     "Silu",
     "Sin",
     "Slice",
+    "Softmax",
     "Softplus",
     "SumPool",
     "Swish",

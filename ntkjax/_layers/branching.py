@@ -1,4 +1,4 @@
-"""Branching: Identity, FanOut, FanInSum."""
+"""Branching: Identity, FanOut, FanInSum, FanInProd."""
 
 import functools
 import operator
@@ -7,10 +7,10 @@ from typing import Any
 from jax import Array
 
 from ntkjax._kernel.algebra.graph import Copies, Join
-from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.operations.combine import Sum
+from ntkjax._kernel.operations.product import Product
 from ntkjax._layers.checks import Shape, check_count
-from ntkjax._layers.finite import in_one_dtype, one_array, one_shape
+from ntkjax._layers.finite import branch_arrays, branch_shapes
 from ntkjax._layers.layer import Layer, make_layer
 
 
@@ -109,39 +109,63 @@ def FanInSum() -> Layer:
       >>> float(kernel_fn(jnp.ones((1, 3)), get="nngp")[0, 0])
       1.5
     """
+    return _fan_in("FanInSum", Sum(), operator.add, "added")
+
+
+def FanInProd() -> Layer:
+    r"""Multiply the branches, channel by channel.
+
+    .. math::
+        f = \prod_b f_b, \qquad K' = \prod_b K_b, \qquad
+        \Theta' = \sum_b \Theta_b \prod_{c \ne b} K_c,
+
+    which holds for branches that share no weights. They need not be Gaussian: each may end in a
+    nonlinearity. The product is not Gaussian, so a Dense or Conv comes between it and the next
+    nonlinearity.
+
+    Returns:
+      `(init_fn, apply_fn, kernel_fn)`, which take lists.
+
+    Raises:
+      ValueError: when called, two branches depend on the same weights, the channels of two branches
+        are not identically distributed (two inputs, say), or shapes differ.
+
+    Source: Novak et al. 2020, arXiv 1912.02803, section 2; independent factors have
+    :math:`E\, a b a' b' = E\, a a'\, E\, b b'`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ntkjax import stax
+      >>> gate = stax.serial(
+      ...     stax.FanOut(2),
+      ...     stax.parallel(stax.serial(stax.Dense(8), stax.Relu()), stax.Dense(8, W_std=2.0)),
+      ...     stax.FanInProd())
+      >>> _, _, kernel_fn = gate
+      >>> float(kernel_fn(jnp.ones((1, 3)), get="nngp")[0, 0])
+      2.0
+    """
+    return _fan_in("FanInProd", Product(), operator.mul, "multiplied")
+
+
+def _fan_in(name: str, operation: Any, fn: Any, what: str) -> Layer:
+    """A layer that makes one array of branches of one shape, two at a time."""
 
     def init_fn(rng: Array, input_shape: Any) -> tuple[Any, tuple[()]]:
-        shapes = _branches("input_shape", input_shape)
-        return _equal_shapes([one_shape("FanInSum", shape) for shape in shapes]), ()
+        return _equal_shapes(name, branch_shapes(name, input_shape), what), ()
 
     def apply_fn(params: tuple[()], inputs: Any, **kwargs: Any) -> Any:
-        arrays = [one_array("FanInSum", x) for x in _branches("inputs", inputs)]
-        _equal_shapes([array.shape for array in arrays])
-        return functools.reduce(operator.add, in_one_dtype(arrays))
+        arrays = branch_arrays(name, inputs)
+        _equal_shapes(name, [array.shape for array in arrays], what)
+        return functools.reduce(fn, arrays)
 
-    return make_layer("FanInSum", "", (Join(Sum()),), init_fn, apply_fn)
-
-
-def _branches(argument: str, value: Any) -> list[Any]:
-    """A list with an entry for each branch: summing a bare array would sum over its batch."""
-    if isinstance(value, (list, tuple)) and value and not isinstance(value[0], int):
-        return list(value)
-    came = (
-        f"an array of shape {getattr(value, 'shape', None)}"
-        if hasattr(value, "shape")
-        else describe(value)
-    )
-    raise ValueError(
-        f"FanInSum: {argument} is {came}, expected a list with an entry for each branch; put "
-        "FanOut and parallel before it."
-    )
+    return make_layer(name, "", (Join(operation),), init_fn, apply_fn)
 
 
-def _equal_shapes(shapes: list[Shape]) -> Shape:
-    """The one shape of all branches; a sum must not broadcast."""
+def _equal_shapes(name: str, shapes: list[Shape], what: str) -> Shape:
+    """The one shape of all branches, which must not broadcast."""
     if len(set(shapes)) > 1:
         raise ValueError(
-            f"FanInSum: its branches have shapes {shapes}, but only equal shapes can be added; "
+            f"{name}: its branches have shapes {shapes}, but only equal shapes can be {what}; "
             "give the branches the same channels, strides and padding."
         )
     return shapes[0]

@@ -70,6 +70,31 @@ def _floats(name: str, value: Any) -> Array:
     return jnp.asarray(array)
 
 
+def branch_shapes(layer: str, shapes: Any) -> list[Shape]:
+    """The shapes of all branches."""
+    return [one_shape(layer, shape) for shape in _branches(layer, "input_shape", shapes)]
+
+
+def branch_arrays(layer: str, inputs: Any) -> list[Array]:
+    """The arrays of all branches, in the widest of their dtypes."""
+    return in_one_dtype([one_array(layer, x) for x in _branches(layer, "inputs", inputs)])
+
+
+def _branches(layer: str, argument: str, value: Any) -> list[Any]:
+    """A list with an entry for each branch: a bare array would be taken apart along its batch."""
+    if isinstance(value, (list, tuple)) and value and not isinstance(value[0], int):
+        return list(value)
+    came = (
+        f"an array of shape {getattr(value, 'shape', None)}"
+        if hasattr(value, "shape")
+        else describe(value)
+    )
+    raise ValueError(
+        f"{layer}: {argument} is {came}, expected a list with an entry for each branch; put "
+        "FanOut and parallel before it."
+    )
+
+
 def axis_of(layer: str, argument: str, axis: int, shape: Shape) -> int:
     """An axis as a number that is not negative."""
     if -len(shape) <= axis < len(shape):

@@ -49,13 +49,14 @@ class Scales:
             widths,
         )
 
-    def affine(self, channels: int, receptive: int = 1) -> Affine:
-        """The kernel's affine map, where each output reads `receptive` positions."""
+    def affine(self, channels: int, receptive: int = 1, groups: int = 1) -> Affine:
+        """The kernel's affine map, where each output reads `receptive` positions, of one group."""
         return Affine(
             self.w_std**2,
             None if self.b_std is None else self.b_std**2,
             self.width(channels),
             receptive / self.s[0] if self.is_standard else None,
+            groups,
         )
 
     def width(self, channels: int) -> int:

@@ -1,7 +1,9 @@
 """Pools: AvgPool, SumPool, GlobalAvgPool, GlobalSumPool."""
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +13,8 @@ from ntkjax._kernel.algebra.window import PADDINGS, Window
 from ntkjax._kernel.operations.banded import WindowPool
 from ntkjax._kernel.operations.global_pool import GlobalPool
 from ntkjax._layers.checks import Shape, check_axis, check_choice, check_counts, check_flag
-from ntkjax._layers.conv import pad_images
 from ntkjax._layers.finite import axis_of, check_fits, one_array, one_shape
+from ntkjax._layers.geometry import pad_images
 from ntkjax._layers.layer import Layer, make_layer
 from ntkjax._layers.masking import masked_mean, of_windows
 
@@ -190,6 +192,84 @@ def _global_pool(name: str, mean: bool, batch_axis: int, channel_axis: int) -> L
     return make_layer(name, "", parts, init_fn, apply_fn, axes, mask_fn)
 
 
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """The windows of a pool of a finite network, and what is along which axis.
+
+    Attributes:
+      layer: its name, for messages.
+      windows: a window for each spatial axis.
+      axes: batch and channel axis.
+    """
+
+    layer: str
+    windows: tuple[Window, ...]
+    axes: tuple[int, int]
+
+    def image_axes(self, shape: Shape) -> tuple[int, ...]:
+        """The spatial axes of an image, into which the windows must fit."""
+        rank, ndim = len(shape), len(self.windows)
+        if rank != ndim + 2:
+            raise ValueError(
+                f"{self.layer}: its input of shape {shape} has {rank} axes, but "
+                f"window_shape={self.taps} asks for {ndim + 2}; give a window with one entry for "
+                "each spatial axis of the input."
+            )
+        spatial = tuple(i for i in range(rank) if i not in [axis % rank for axis in self.axes])
+        sizes = tuple(shape[i] for i in spatial)
+        after = tuple(w.size_out(n) for w, n in zip(self.windows, sizes, strict=True))
+        check_fits(self.layer, sizes, after)
+        return spatial
+
+    @property
+    def taps(self) -> Shape:
+        """Positions of a window."""
+        return tuple(window.taps for window in self.windows)
+
+    def shape_out(self, shape: Shape) -> Shape:
+        """The shape after the pool."""
+        after = list(shape)
+        for axis, window in zip(self.image_axes(shape), self.windows, strict=True):
+            after[axis] = window.size_out(shape[axis])
+        return tuple(after)
+
+    def reduced(self, inputs: Array, start: Any, fn: Callable[[Any, Any], Any]) -> Array:
+        """Combine the entries of each window by `fn`, and `start` where it leaves the image."""
+        spatial = self.image_axes(inputs.shape)
+        window, step = [1] * inputs.ndim, [1] * inputs.ndim
+        for axis, one in zip(spatial, self.windows, strict=True):
+            window[axis], step[axis] = one.taps, one.stride
+        padded = pad_images(inputs, spatial, self.windows, start)
+        return lax.reduce_window(padded, start, fn, window, step, "VALID")
+
+    def __repr__(self) -> str:
+        strides = tuple(window.stride for window in self.windows)
+        return f"{self.taps}, strides={strides}, padding='{self.windows[0].padding}'"
+
+
+def check_pool(
+    layer: str,
+    window_shape: Sequence[int],
+    strides: Sequence[int] | None,
+    padding: str,
+    axes: tuple[int, int],
+) -> Pool:
+    """From the arguments of a layer."""
+    batch_axis, channel_axis = axes
+    taps = check_counts(layer, "window_shape", window_shape)
+    ndim = len(taps)
+    steps = check_counts(layer, "strides", (1,) * ndim if strides is None else strides, ndim)
+    padding = check_choice(layer, "padding", padding, PADDINGS)
+    return Pool(
+        layer,
+        tuple(Window(n, step, 1, padding) for n, step in zip(taps, steps, strict=True)),
+        (
+            check_axis(layer, "batch_axis", batch_axis),
+            check_axis(layer, "channel_axis", channel_axis),
+        ),
+    )
+
+
 def _window_pool(
     name: str,
     window_shape: Sequence[int],
@@ -198,57 +278,27 @@ def _window_pool(
     normalize: str,
     axes: tuple[int, int],
 ) -> Layer:
-    batch_axis, channel_axis = axes
-    axes = (
-        check_axis(name, "batch_axis", batch_axis),
-        check_axis(name, "channel_axis", channel_axis),
-    )
-    taps = check_counts(name, "window_shape", window_shape)
-    ndim = len(taps)
-    steps = check_counts(name, "strides", (1,) * ndim if strides is None else strides, ndim)
-    padding = check_choice(name, "padding", padding, PADDINGS)
-    windows = tuple(Window(n, step, 1, padding) for n, step in zip(taps, steps, strict=True))
-
-    def image_axes(shape: Shape) -> tuple[int, ...]:
-        rank = len(shape)
-        if rank != ndim + 2:
-            raise ValueError(
-                f"{name}: its input of shape {shape} has {rank} axes, but window_shape={taps} asks "
-                f"for {ndim + 2}; give a window with one entry for each spatial axis of the input."
-            )
-        spatial = tuple(i for i in range(rank) if i not in [axis % rank for axis in axes])
-        sizes = tuple(shape[i] for i in spatial)
-        check_fits(name, sizes, tuple(w.size_out(n) for w, n in zip(windows, sizes, strict=True)))
-        return spatial
+    pool = check_pool(name, window_shape, strides, padding, axes)
 
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[()]]:
-        shape = list(one_shape(name, input_shape))
-        for axis, window in zip(image_axes(tuple(shape)), windows, strict=True):
-            shape[axis] = window.size_out(input_shape[axis])
-        return tuple(shape), ()
+        return pool.shape_out(one_shape(name, input_shape)), ()
 
     def apply_fn(params: tuple[()], inputs: Array, **kwargs: object) -> Array:
         inputs = one_array(name, inputs)
-        spatial = image_axes(inputs.shape)
-        window, step = [1] * inputs.ndim, [1] * inputs.ndim
-        for axis, n, stride in zip(spatial, taps, steps, strict=True):
-            window[axis], step[axis] = n, stride
-        padded = pad_images(inputs, spatial, windows)
-        sums = lax.reduce_window(padded, 0.0, lax.add, window, step, "VALID")
+        sums = pool.reduced(inputs, 0.0, lax.add)
         if normalize != "inside":
-            return sums / math.prod(taps) if normalize == "window" else sums
+            return sums / math.prod(pool.taps) if normalize == "window" else sums
         counts = np.ones((1,) * inputs.ndim)
-        for axis, one in zip(spatial, windows, strict=True):
+        for axis, one in zip(pool.image_axes(inputs.shape), pool.windows, strict=True):
             shape = [1] * inputs.ndim
             shape[axis] = -1
             counts = counts * one.counts(inputs.shape[axis]).reshape(shape)
         return sums / counts.astype(inputs.dtype)
 
-    arguments = f"{taps}, strides={steps}, padding='{padding}'"
-    arguments += ", normalize_edges=True" if normalize == "inside" else ""
+    arguments = f"{pool!r}" + (", normalize_edges=True" if normalize == "inside" else "")
+    parts = (WindowPool(pool.windows, normalize),)
 
     def mask_fn(mask: Array, shape: Shape) -> Array:
-        return of_windows(image_axes(shape), windows)(mask, shape)
+        return of_windows(pool.image_axes(shape), pool.windows)(mask, shape)
 
-    parts = (WindowPool(windows, normalize),)
-    return make_layer(name, arguments, parts, init_fn, apply_fn, axes, mask_fn)
+    return make_layer(name, arguments, parts, init_fn, apply_fn, pool.axes, mask_fn)

@@ -69,6 +69,8 @@ class Case:
       call: what a call of the network is given for a batch of examples: the batch, perhaps another
         one of its shape, and keywords, those that belong to images by the image's number alone.
       is_finite: whether there is a finite network.
+      draws: whether its finite network draws numbers for each example, as Dropout does: an example
+        is then not the same as itself in another batch.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Case:
     widths: tuple[int, ...] = (1024,)
     call: Call | None = None
     is_finite: bool = True
+    draws: bool = False
 
     def built(self, width: int = WIDTH) -> Any:
         """The network as one triple."""

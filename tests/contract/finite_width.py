@@ -121,11 +121,11 @@ def sampler(case: Case, width: int, field: str, x: Any) -> Callable[[int], np.nd
     shapes = shapes_of(case.shape, IMAGES)
 
     def sample(key: jax.Array) -> jax.Array:
-        key, of_signs = jax.random.split(key)
+        key, of_signs, of_layers = jax.random.split(key, 3)
         params = network.init_fn(key, shapes)[1]
 
         def outputs(params: Any) -> list[jax.Array]:
-            return jax.tree.leaves(network.apply_fn(params, x))
+            return jax.tree.leaves(network.apply_fn(params, x, rng=of_layers))
 
         of = {"nngp": products, "ntk": tangents}[field]
         made = of(outputs, params, of_signs)

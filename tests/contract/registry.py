@@ -5,13 +5,26 @@ line for its twin. It is thereby held to every law of this folder. Networks of a
 that a law may put something between any two of their layers.
 """
 
-from tests.contract.families import closed_forms, masks, numerical, positions, sequences, spine
+from tests.contract.families import (
+    branches,
+    closed_forms,
+    convolutions,
+    masks,
+    numerical,
+    positions,
+    sequences,
+    spine,
+)
 
 CASES = [
+    *branches.CASES,
     *closed_forms.CASES,
+    *convolutions.CASES,
     *masks.CASES,
     *numerical.CASES,
     *positions.CASES,
     *sequences.CASES,
     *spine.CASES,
 ]
+#: Layers of finite networks alone, whose `kernel_fn` raises (see `tests/layers/test_no_kernel.py`).
+WITHOUT_KERNEL = ("MaxPool", "Softmax")

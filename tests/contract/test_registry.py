@@ -9,12 +9,19 @@ import pytest
 from ntkjax import stax
 from ntkjax._layers.layer import Layer
 from ntkjax.stax import Conv, Dense, Flatten, Gelu, GlobalAvgPool, Relu
-from tests.contract import expectations, twins, twins_masks, twins_sequences
+from tests.contract import (
+    expectations,
+    twins,
+    twins_branches,
+    twins_convolutions,
+    twins_masks,
+    twins_sequences,
+)
 from tests.contract.case import Case
 from tests.contract.expectations import by_quadrature
 from tests.contract.finite_width import finite_width_law
 from tests.contract.laws import twin_law
-from tests.contract.registry import CASES
+from tests.contract.registry import CASES, WITHOUT_KERNEL
 
 
 def makes_a_layer(value):
@@ -23,7 +30,7 @@ def makes_a_layer(value):
 
 
 def test_every_public_layer_has_a_case():
-    named = [name for case in CASES for name in case.layers]
+    named = [*WITHOUT_KERNEL, *(name for case in CASES for name in case.layers)]
     layers = [name for name in stax.__all__ if makes_a_layer(getattr(stax, name))]
     assert set(layers) <= set(named), "a new layer adds a case to its family"
     assert set(named) <= set(stax.__all__)
@@ -36,7 +43,17 @@ def test_every_case_has_a_twin_or_says_why_not():
         assert callable(case.twin) or len(case.twin.split()) > 3, case
 
 
-@pytest.mark.parametrize("module", [twins, twins_masks, twins_sequences, expectations])
+TWINS = [
+    twins,
+    twins_branches,
+    twins_convolutions,
+    twins_masks,
+    twins_sequences,
+    expectations,
+]
+
+
+@pytest.mark.parametrize("module", TWINS)
 def test_twins_share_no_code_with_the_library(module):
     found = set()
     for node in ast.walk(ast.parse(inspect.getsource(module))):

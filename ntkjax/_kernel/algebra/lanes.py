@@ -130,3 +130,10 @@ def member_of(rows: Array, member: int, members: int) -> Array:
     """One of several diagonals which are made together."""
     count = rows.shape[-1] // members
     return rows[..., member * count : (member + 1) * count]
+
+
+def along_positions(mask: Any, ndim: int, axis: int, positions: int) -> Any:
+    """A mask along one of the axes of positions, and of several diagonals along the lanes."""
+    along = (mask.shape[0] if k == axis else 1 for k in range(positions))
+    lanes = (*(1,) * (ndim - positions - 1), *(mask.shape[1:] or (1,)))
+    return mask.reshape(*along, *lanes)

@@ -170,6 +170,9 @@ class Operation:
     takes_supplement = False
     #: Whether it leaves images at scale 1 where the step says that they are unscaled.
     works_unscaled = False
+    #: Whether its maps are of the positions of its output, seen on the output's diagonal; those of
+    #: other operations are of its input.
+    maps_output = False
     #: Axes before the positions of the maps of `of_image`.
     map_axes = 0
     #: Whether it gives variance to points that have none, so that masked ones are to be made so
@@ -389,11 +392,11 @@ class BatchOperation(Operation):
 
     along_batch = True
 
-    def of_batches(self, kernel: Kernel) -> Kernel:
-        """The kernel after the operation.
+    def of_batches(self, *kernels: Kernel) -> Kernel:
+        """The kernel after the operation, of the kernels of its inputs.
 
-        `kernel` holds all pairs of positions; unlike elsewhere, `cov1` and `cov2` hold the kernels
-        of each batch with itself for all pairs of examples, (n1, n1, ...) and (n2, n2, ...), and
+        These hold all pairs of positions; unlike elsewhere, `cov1` and `cov2` hold the kernels of
+        each batch with itself for all pairs of examples, (n1, n1, ...) and (n2, n2, ...), and
         `diagonal_batch` is False. The result is a kernel as users know it, with `cov1` (n1', ...).
         """
         raise NotImplementedError

@@ -25,6 +25,9 @@ class Signal:
         added only when they share none: otherwise their cross-covariance does not vanish.
       is_nonnegative: whether no covariance of theirs is negative, as after a ReLU: weights, biases
         and means over positions keep that.
+      is_alike: whether all channels are identically distributed, as random weights make them. Not
+        those of inputs, nor channels that come from different positions or branches.
+      reason: what made the activations not Gaussian, for messages; empty for a nonlinearity.
     """
 
     shape1: Shape
@@ -34,6 +37,14 @@ class Signal:
     is_gaussian: bool = False
     sources: frozenset[str] = dataclasses.field(default=frozenset(), compare=False)
     is_nonnegative: bool = False
+    is_alike: bool = False
+    reason: str = dataclasses.field(default="", compare=False)
+
+    @property
+    def not_gaussian(self) -> str:
+        """How to say that the activations are not Gaussian, and why."""
+        why = f" (it is {self.reason})" if self.reason else ""
+        return f"its input is not Gaussian{why}"
 
     @property
     def spatial_axes(self) -> tuple[int, ...]:

@@ -30,12 +30,15 @@ class Window:
       dilation: input positions between neighbouring taps.
       padding: `SAME`, `VALID` (no padding), `CIRCULAR` (the axis is a ring), or how many positions
         to pad before the first and after the last one; fewer than none cut positions off.
+      start: on a ring, how many positions before the first one the window of the first output
+        starts; None for as many as `SAME` pads there.
     """
 
     taps: int
     stride: int = 1
     dilation: int = 1
     padding: str | tuple[int, int] = "VALID"
+    start: int | None = None
 
     @property
     def is_circular(self) -> bool:
@@ -59,6 +62,8 @@ class Window:
         """Padded positions before the first one (of an odd total, the smaller half)."""
         if isinstance(self.padding, tuple):
             return self.padding[0]
+        if self.is_circular and self.start is not None:
+            return self.start
         if self.padding == "VALID":
             return 0
         total = (self.size_out(size) - 1) * self.stride + self.extent - size

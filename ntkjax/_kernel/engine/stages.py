@@ -49,12 +49,12 @@ def _shape(leaf: Any) -> tuple[tuple[int, ...], Any, bool]:
 @functools.lru_cache(maxsize=1024)
 def _batch_nodes(
     tree: Any, shapes: tuple[Any, ...], structure: Value, end: int | None
-) -> list[tuple[int, int]]:
+) -> list[tuple[int, tuple[int, ...]]]:
     """The operations along the batch axis, and their inputs."""
 
-    def find(part: Part, items: list[Any]) -> list[tuple[int, int]]:
+    def find(part: Part, items: list[Any]) -> list[tuple[int, tuple[int, ...]]]:
         graph, _ = network_graph(part, items, structure)
-        return [(i, graph.nodes[i].inputs[0]) for i in batch_nodes(graph, end)]
+        return [(i, graph.nodes[i].inputs) for i in batch_nodes(graph, end)]
 
     return of_shapes(tree, shapes, find)
 
@@ -76,10 +76,14 @@ def with_stages(
         return items, request
     graph, _ = network_graph(part, items, structure)
     kernels: list[Kernel] = []
-    for node, below in found:
+    for node, inputs in found:
         operation: Any = graph.nodes[node].operation
-        lower = Request(ntk=True, cov=True, diagonal_spatial=False, distance=True, end=below)
-        kernels.append(operation.of_batches(_whole_batches(items, lower, evaluate)))
+        lower = (
+            Request(ntk=True, cov=True, diagonal_spatial=False, distance=True, end=below)
+            for below in inputs
+        )
+        given = [_whole_batches(items, one, evaluate) for one in lower]
+        kernels.append(operation.of_batches(*given))
     replaced = tuple(node for node, _ in found)
     return [*items, *kernels], dataclasses.replace(request, replaced=replaced)
 

@@ -25,6 +25,7 @@ from ntkjax._kernel.algebra.form import Form
 from ntkjax._kernel.algebra.image import Image, on_positions
 from ntkjax._kernel.algebra.operation import (
     Context,
+    LayerError,
     RowOperation,
     Seen,
     Step,
@@ -54,13 +55,15 @@ class Affine(RowOperation):
     """Random weights of variance `weight_var` / fan_in, biases of variance `bias_var`.
 
     `width_scale` is None in the NTK parameterization; in the standard one, what to multiply the
-    number of input channels by for the factor a above (filter size over width scaling s[0]).
+    number of input channels by for the factor a above (filter size over width scaling s[0]). Each
+    output reads the channels of one of `groups` alone.
     """
 
     weight_var: Scalar
     bias_var: Scalar | None
     channels: int = static()
     width_scale: float | None = static(default=None)
+    groups: int = static(default=1)
 
     carries_supplement = True
     works_unscaled = True
@@ -77,8 +80,24 @@ class Affine(RowOperation):
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals
-        out = signal.with_channels(self.channels)
-        return dataclasses.replace(out, is_gaussian=True, sources=frozenset({source}))
+        if signal.channels % self.groups:
+            raise LayerError(
+                f"its {self.groups} groups do not divide the {signal.channels} channels of its "
+                f"input of shape {signal.shape1}; give the layer before it a multiple of them."
+            )
+        # Groups of channels that differ are different, so that channels are no longer alike.
+        alike = self.groups == 1 or signal.is_alike
+        return dataclasses.replace(
+            signal.with_channels(self.channels),
+            is_gaussian=alike,
+            sources=frozenset({source}),
+            is_alike=alike,
+            reason="" if alike else "groups of channels that are not distributed alike",
+        )
+
+    def _read(self, signal: Signal) -> int:
+        """How many channels of its input each output reads."""
+        return signal.channels // self.groups
 
     def affine_variances(self) -> tuple[Scalar, Scalar]:
         if self.bias_var is None:
@@ -122,18 +141,25 @@ class Affine(RowOperation):
             a = (
                 self.weight_var
                 if self.width_scale is None
-                else (self.width_scale * step.signal.channels)
+                else (self.width_scale * self._read(step.signal))
             )
             ntk = added(ntk, a * cov)
             if self.bias_var is not None:
                 c: Any = 1.0 if self.is_standard else self.bias_var
                 ntk = ntk + c * inverses
-        moment = self.weight_var * given.moment
+        return Pairs(self._moment(given.moment, seen, step), ntk)
+
+    def _moment(self, given: Array, seen: Seen, step: Step) -> Array:
+        """The distance or covariance after the map."""
+        moment, is_distance = self.weight_var * given, step.here.form.is_distance
         if self.bias_var is None:
-            return Pairs(moment, ntk)
-        if not form.is_distance:
-            return Pairs(moment + self.bias_var * inverses, ntk)
+            return moment
         if step.is_unscaled:
-            return Pairs(moment + 4 * self.bias_var if step.is_supplement else moment, ntk)
-        other = -second.inverse if step.is_supplement else second.inverse
-        return Pairs(moment + self.bias_var * jnp.square(first.inverse - other), ntk)
+            # Biases cancel in a distance, and count twice in E (g + g')^2.
+            times = (4 if step.is_supplement else 0) if is_distance else 1
+            return moment + times * self.bias_var if times else moment
+        first, second = seen.first.inverse, seen.second.inverse
+        if not is_distance:
+            return moment + self.bias_var * (first * second)
+        other = -second if step.is_supplement else second
+        return moment + self.bias_var * jnp.square(first - other)

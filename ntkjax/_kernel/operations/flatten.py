@@ -34,7 +34,10 @@ class Trace(RowOperation):
         (signal,) = signals
         out = signal.without_positions(signal.features, self.batch_axis_out)
         # Channels that come from different positions are not identically distributed.
-        return dataclasses.replace(out, is_gaussian=signal.is_gaussian and not signal.sizes)
+        if not signal.sizes:
+            return out
+        reason = "channels of different positions" if signal.is_gaussian else signal.reason
+        return dataclasses.replace(out, is_gaussian=False, is_alike=False, reason=reason)
 
     def demand(self, wanted: Diagonals, given: Diagonals) -> Rows:
         return given.zero().rows

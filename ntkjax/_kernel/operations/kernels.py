@@ -174,6 +174,7 @@ class Custom(WholeOperation):
             out.channel_axis,
             out.is_gaussian,
             frozenset({source}) if out.is_gaussian else signals[0].sources,
+            is_alike=out.is_gaussian or signals[0].is_alike,
         )
 
     def takes_distance(self, is_distance: bool) -> bool:

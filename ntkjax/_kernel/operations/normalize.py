@@ -43,7 +43,7 @@ class Normalize(RowOperation):
         (signal,) = signals
         if not signal.is_gaussian:
             raise LayerError(
-                "its input is not Gaussian, and only of Gaussian inputs is the mean over channels "
+                f"{signal.not_gaussian}, and only of Gaussian inputs is the mean over channels "
                 "known to vanish; insert a Dense or Conv before it."
             )
         return signal

@@ -171,11 +171,11 @@ class Dual(RowOperation):
         (signal,) = signals
         if not signal.is_gaussian:
             raise LayerError(
-                "its input is not Gaussian, and the kernel of a nonlinearity is known for Gaussian "
+                f"{signal.not_gaussian}, and the kernel of a nonlinearity is known for Gaussian "
                 "inputs only; insert a Dense or Conv before it."
             )
         return dataclasses.replace(
-            signal, is_gaussian=False, is_nonnegative=self.activation.is_nonnegative
+            signal, is_gaussian=False, is_nonnegative=self.activation.is_nonnegative, reason=""
         )
 
     def takes_distance(self, is_distance: bool) -> bool:

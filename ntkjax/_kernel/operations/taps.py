@@ -23,6 +23,7 @@ from jax import Array
 from ntkjax._kernel.algebra.boundary import linear_materialized, materialized
 from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift, rings
 from ntkjax._kernel.algebra.image import Image
+from ntkjax._kernel.algebra.lanes import along_positions
 from ntkjax._kernel.algebra.operation import Context, RowOperation, Seen, Step, operation, static
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.algebra.sides import FIRST, Row, Side, ringed
@@ -179,7 +180,9 @@ def _over_taps(
     for tap, mask in masks.items():
         entries = then(window.slide(array, axis, tap, size, period))
         if mask is not None:
-            entries = entries * _along(mask, entries.ndim, axis, len(axes)).astype(entries.dtype)
+            entries = entries * along_positions(mask, entries.ndim, axis, len(axes)).astype(
+                entries.dtype
+            )
         total = entries if total is None else total + entries
     return total
 
@@ -222,13 +225,6 @@ class TapMasks:
             return {i: None if always else held[which, i] for i, always in enumerate(everywhere)}
 
         return list(map(of_axis, self.weights, self.everywhere))
-
-
-def _along(mask: Any, ndim: int, axis: int, positions: int) -> Any:
-    """A mask along one of the axes of positions, and of several diagonals along the lanes."""
-    along_positions = (mask.shape[0] if k == axis else 1 for k in range(positions))
-    lanes = (*(1,) * (ndim - positions - 1), *(mask.shape[1:] or (1,)))
-    return mask.reshape(*along_positions, *lanes)
 
 
 #: In the order of `TapMasks.weights`, what a tap can count for, as factors of w, w' and w w', for

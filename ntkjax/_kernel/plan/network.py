@@ -21,9 +21,14 @@ def is_symmetric(item: Any) -> bool:
 def _signal(item: Any, index: int) -> Signal:
     """The signal of an input, with the axes of a kernel or yet to be named by a layer."""
     if isinstance(item, Kernel):
-        sources = frozenset({f"input {index}"}) if item.is_gaussian else frozenset()
         return Signal(
-            item.shape1, item.shape2, item.batch_axis, item.channel_axis, item.is_gaussian, sources
+            item.shape1,
+            item.shape2,
+            item.batch_axis,
+            item.channel_axis,
+            item.is_gaussian,
+            frozenset() if item.is_input else frozenset({f"input {index}"}),
+            is_alike=item.is_gaussian,
         )
     first, second = item
     return Signal(first.shape, first.shape if second is None else second.shape, 0, first.ndim - 1)

@@ -79,11 +79,12 @@ class _Assigner:
         return self.fresh(Node(_reperiod(node), (index,), node.signal, node.place))
 
     def follow(self, node: Node) -> int:
-        """A node whose periods follow those of its only or first input."""
-        given = self.graph.nodes[node.inputs[0]].signal
+        """A node whose periods follow those of its first input, as those of its others do."""
+        first, *others = node.inputs
+        given = self.graph.nodes[first].signal
         rules = [node.operation.period_ratio(given, axis) for axis in range(len(given.sizes))]
-        for index in (node.inputs[0], None):
-            index = self.cut(node.inputs[0]) if index is None else index
+        for index in (first, None):
+            index = self.cut(first) if index is None else index
             number, ratios = self.member[index]
             out = tuple(ratio * rule[0] for ratio, rule in zip(ratios, rules, strict=True))
             fixed = [
@@ -93,7 +94,7 @@ class _Assigner:
             group = self.groups[number].extended([(out, node.signal.sizes)], fixed)
             if group is not None:
                 self.groups[number] = group
-                inputs = (index, *node.inputs[1:])
+                inputs = (index, *(self.aligned(index, other) for other in others))
                 return self.append(dataclasses.replace(node, inputs=inputs), number, out)
         raise AssertionError(f"no period fits {node.place}")
 
@@ -134,8 +135,7 @@ def assign_periods(graph: Graph) -> tuple[Graph, list[tuple[int, ...]], list[int
         if not node.inputs or not node.operation.keeps_periods:
             index.append(assigner.fresh(node))
             continue
-        others = tuple(assigner.aligned(node.inputs[0], i) for i in node.inputs[1:])
-        index.append(assigner.follow(dataclasses.replace(node, inputs=(node.inputs[0], *others))))
+        index.append(assigner.follow(node))
     bases = [group.bases() for group in assigner.groups]
     periods = [
         tuple(int(base * ratio) for base, ratio in zip(bases[group] or (), ratios, strict=True))

@@ -94,7 +94,7 @@ class Segment:
     def maps_row(self, i: int) -> tuple[Row, Halo]:
         """The row on which the maps of a node are seen, and their halo."""
         below = self.below(i)
-        if below is None:
+        if below is None or self.operation(i).maps_output:
             row = self.rows[i]
             return row, NO_HALO * row.grid.ndim
         return below, self.halo(i, self.plan.nodes[i].inputs[0])
