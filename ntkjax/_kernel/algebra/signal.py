@@ -25,8 +25,9 @@ class Signal:
         added only when they share none: otherwise their cross-covariance does not vanish.
       is_nonnegative: whether no covariance of theirs is negative, as after a ReLU: weights, biases
         and means over positions keep that.
-      is_alike: whether all channels are identically distributed, as random weights make them. Not
-        those of inputs, nor channels that come from different positions or branches.
+      is_alike: whether all channels are identically distributed, as random weights make them (and
+        as those of a Gaussian are, whatever this says). Not those of inputs, nor channels that come
+        from different positions or branches.
       reason: what made the activations not Gaussian, for messages; empty for a nonlinearity.
     """
 
@@ -39,6 +40,11 @@ class Signal:
     is_nonnegative: bool = False
     is_alike: bool = False
     reason: str = dataclasses.field(default="", compare=False)
+
+    @property
+    def has_alike_channels(self) -> bool:
+        """Whether all channels are identically distributed."""
+        return self.is_gaussian or self.is_alike
 
     @property
     def not_gaussian(self) -> str:

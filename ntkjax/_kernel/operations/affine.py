@@ -86,7 +86,7 @@ class Affine(RowOperation):
                 f"input of shape {signal.shape1}; give the layer before it a multiple of them."
             )
         # Groups of channels that differ are different, so that channels are no longer alike.
-        alike = self.groups == 1 or signal.is_alike
+        alike = self.groups == 1 or signal.has_alike_channels
         return dataclasses.replace(
             signal.with_channels(self.channels),
             is_gaussian=alike,

@@ -67,7 +67,7 @@ class Product(RowOperation):
         if len(signals) == 1:
             return first
         check_independent(signals)
-        unlike = [i for i, signal in enumerate(signals) if not signal.is_alike]
+        unlike = [i for i, signal in enumerate(signals) if not signal.has_alike_channels]
         if len(unlike) > 1:
             raise LayerError(
                 f"the channels of branches {unlike[0]} and {unlike[1]} are not identically "

@@ -41,7 +41,7 @@ class Standardize(Affine):
                 "without which the kernel after subtracting another mean is not known; insert a "
                 "Dense or Conv before it, or give mean=0."
             )
-        if by_channel and not signal.is_alike:
+        if by_channel and not signal.has_alike_channels:
             raise LayerError(
                 "the channels of its input are not distributed alike, as those of inputs, "
                 "flattened positions or concatenated branches are not, so that statistics of "
