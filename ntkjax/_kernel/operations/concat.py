@@ -204,12 +204,12 @@ def _variances(own: Array) -> Array:
 
 
 def _apart(first: Array, second: Array) -> Array:
-    """Distances of independent examples: v1[p] + v2[q], interleaved."""
+    """Normalised distances of independent examples: 2, but 0 where a variance is; interleaved."""
     ndim = first.ndim - 1
     one = first.reshape(-1, 1, *(n for size in first.shape[1:] for n in (size, 1)))
     two = second.reshape(1, -1, *(n for size in second.shape[1:] for n in (1, size)))
     assert one.ndim == two.ndim == 2 + 2 * ndim
-    return one + two
+    return jnp.where((one > 0) & (two > 0), jnp.asarray(2, first.dtype), 0)
 
 
 def _shapes(kernels: Sequence[Kernel]) -> dict[str, Shape]:
