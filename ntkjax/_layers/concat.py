@@ -102,8 +102,8 @@ def FanInConcat(axis: int = -1) -> Layer:
 
     def mask_fn(mask: Any, shape: Any) -> Any:
         raise ValueError(
-            "FanInConcat: does not take masked inputs; fill them up with zeros, or put a layer that leaves "
-            "no masked positions before it."
+            "FanInConcat: does not take masked inputs; fill them up with zeros, or put a layer "
+            "that leaves no masked positions before it."
         )
 
     return make_layer(

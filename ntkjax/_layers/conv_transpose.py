@@ -117,8 +117,8 @@ def ConvTranspose(
 
     def mask_fn(mask: Any, shape: Any) -> Any:
         raise ValueError(
-            "ConvTranspose: does not take masked inputs; fill them up with zeros, or put a layer that leaves "
-            "no masked positions before it."
+            "ConvTranspose: does not take masked inputs; fill them up with zeros, or put a layer "
+            "that leaves no masked positions before it."
         )
 
     return make_layer("ConvTranspose", arguments, parts, init_fn, apply_fn, geometry.axes, mask_fn)
