@@ -170,8 +170,7 @@ class Operation:
     takes_supplement = False
     #: Whether it leaves images at scale 1 where the step says that they are unscaled.
     works_unscaled = False
-    #: Whether its maps are of the positions of its output, seen on the output's diagonal; those of
-    #: other operations are of its input.
+    #: Whether its maps are of its output, seen on the output's diagonal, not of its input.
     maps_output = False
     #: Axes before the positions of the maps of `of_image`.
     map_axes = 0
@@ -393,10 +392,10 @@ class BatchOperation(Operation):
     along_batch = True
 
     def of_batches(self, *kernels: Kernel) -> Kernel:
-        """The kernel after the operation, of the kernels of its inputs.
+        """The kernel after the operation, of its inputs' kernels for all pairs of positions.
 
-        These hold all pairs of positions; unlike elsewhere, `cov1` and `cov2` hold the kernels of
-        each batch with itself for all pairs of examples, (n1, n1, ...) and (n2, n2, ...), and
-        `diagonal_batch` is False. The result is a kernel as users know it, with `cov1` (n1', ...).
+        Unlike elsewhere, `cov1` and `cov2` of these hold the kernels of all pairs of examples of a
+        batch, (n1, n1, ...) and (n2, n2, ...); `diagonal_batch` is False. The result is a kernel as
+        users know it, with `cov1` (n1', ...).
         """
         raise NotImplementedError
