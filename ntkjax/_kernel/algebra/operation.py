@@ -394,8 +394,7 @@ class BatchOperation(Operation):
     def of_batches(self, *kernels: Kernel) -> Kernel:
         """The kernel after the operation, of its inputs' kernels for all pairs of positions.
 
-        Unlike elsewhere, `cov1` and `cov2` of these hold the kernels of all pairs of examples of a
-        batch, (n1, n1, ...) and (n2, n2, ...); `diagonal_batch` is False. The result is a kernel as
-        users know it, with `cov1` (n1', ...).
+        `cov1` and `cov2` of these hold those of all pairs of examples of a batch, (n1, n1, ...) and
+        (n2, n2, ...); `diagonal_batch` is False. The result is a kernel as users know it.
         """
         raise NotImplementedError
