@@ -257,7 +257,8 @@ class ExampleMap(BatchOperation):
             rule = Choose(tuple(range(count)[slice(*rule)]))
         return rule.matrix(count)
 
-    def of_batches(self, kernel: Kernel) -> Kernel:
+    def of_batches(self, *kernels: Kernel) -> Kernel:
+        (kernel,) = kernels
         signal = Signal(kernel.shape1, kernel.shape2, kernel.batch_axis, kernel.channel_axis)
         if kernel.mask1 is not None or kernel.mask2 is not None:
             raise LayerError(

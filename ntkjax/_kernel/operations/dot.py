@@ -194,7 +194,8 @@ class ExampleDot(BatchOperation):
     def _pair(self, signal: Signal) -> tuple[int, int]:
         return next(pair for pair in self.dots.shared if pair[0] == signal.batch_axis)
 
-    def of_batches(self, kernel: Kernel) -> Kernel:
+    def of_batches(self, *kernels: Kernel) -> Kernel:
+        (kernel,) = kernels
         if kernel.mask1 is not None or kernel.mask2 is not None:
             raise LayerError(
                 "it multiplies examples by numbers of their own, which does not go with masks; "
