@@ -48,6 +48,10 @@ _LARGE, _LEAST = 2.0**50, 2.0**-45
 _NEARLY_OPPOSITE = 2 - 2.0**-7
 
 
+#: So many rounding errors of D and (r1 - r2)^2 count as nothing.
+_NOISE = 2.0
+
+
 class Deviation(NamedTuple):
     """Of one point."""
 
@@ -118,8 +122,13 @@ def _angle(
 ) -> tuple[Array, Array, Array, Array, Array]:
     """sqrt(delta), negative where the angle is obtuse; t, rest, gap and delta."""
     product, scale = first.std * second.std, first.inverse * second.inverse
-    across = jnp.square(first.std - second.std)
-    delta = 0.5 * (distance - across) * scale
+    apart = first.std - second.std
+    across = jnp.square(apart)
+    beyond = distance - across
+    # As much as the rounding of r1 - r2 leaves of points that are parallel, and no angle.
+    noise = _NOISE * float(jnp.finfo(distance.dtype).eps) * jnp.abs(apart)
+    beyond = jnp.where(beyond > noise * (first.std + second.std), beyond, 0.0)
+    delta = 0.5 * beyond * scale
     delta = jnp.where(scale > 0, jnp.clip(delta, 0.0, 1.0 if acute else 2.0), 1.0)
     if acute:
         delta, root = _acute_root(delta)

@@ -5,8 +5,7 @@ from ntkjax._kernel.algebra.operation import LayerError, operation, static
 
 #: What to do instead.
 MONTE_CARLO = (
-    "estimate it by Monte Carlo, as the mean of ntkjax.empirical_kernel_fn(apply_fn) over many "
-    "draws of init_fn"
+    "estimate it by Monte Carlo: ntkjax.monte_carlo_kernel_fn(init_fn, apply_fn, key, n_samples)"
 )
 
 

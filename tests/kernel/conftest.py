@@ -12,7 +12,7 @@ def three_cores(monkeypatch):
     """A CPU of three cores, which share whatever work there is."""
     monkeypatch.setattr(resources, "cores", lambda: 3)
     monkeypatch.setattr(config, "cores", lambda: 3)
-    monkeypatch.setattr(forecast, "_WORTH_SHARING", 0)
+    monkeypatch.setattr(forecast, "_WORTHWHILE", 0)
     execute._tiling.cache_clear()
     yield
     execute._tiling.cache_clear()
