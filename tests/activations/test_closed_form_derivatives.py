@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ntkjax._kernel.algebra.roots import safe_sqrt
-from tests.activations.closed_forms import FORMS
+from tests.activations.closed_form_duals import FORMS
 from tests.helpers import fast_jit
 
 NAMES = [

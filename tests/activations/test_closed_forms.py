@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ntkjax import stax
-from tests.activations.closed_forms import FORMS
+from tests.activations.closed_form_duals import FORMS
 from tests.helpers import fast_jit
 
 TOLERANCES = {np.float64: 1e-12, np.float32: 1e-5}
