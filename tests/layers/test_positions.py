@@ -229,7 +229,7 @@ MASKED = [
 ]
 
 
-@pytest.mark.parametrize(("make", "of_mask"), MASKED, ids=str)
+@pytest.mark.parametrize(("make", "of_mask"), MASKED, ids=[str(layer) for layer, _ in MASKED])
 def test_masked_positions(make, of_mask):
     """They count as zero, and an output is masked where all that it is made of is."""
     x = RNG.normal(size=(3, 6, 2))
