@@ -9,7 +9,17 @@ import ntkjax
 from ntkjax._kernel.arguments import inputs_of_call
 from ntkjax._kernel.plan.network import network_plan
 from ntkjax._kernel.plan.plan import Request
-from ntkjax.stax import Conv, Dense, DotGeneral, ImageResize, Index, Relu, Slice, serial
+from ntkjax.stax import (
+    Conv,
+    Dense,
+    DotGeneral,
+    Flatten,
+    ImageResize,
+    Index,
+    Relu,
+    Slice,
+    serial,
+)
 from tests.contract.twins_positions import triangle
 from tests.helpers import fast_jit
 
@@ -245,3 +255,24 @@ def test_masked_positions(make, of_mask):
     np.testing.assert_array_equal(
         np.all(np.broadcast_to(out.mask, out.masked_value.shape), -1), ~kept
     )
+
+
+def test_height_and_width_are_resized_as_finite_networks_do():
+    """Unequal sizes above a convolution, where neural-tangents swaps the two."""
+
+    def network(n):
+        return serial(
+            Conv(n, (3, 3), padding="SAME"), Relu(), ImageResize((-1, 4, 2, -1), "linear"),
+            Dense(n), Relu(), Flatten(), Dense(n),
+        )  # fmt: skip
+
+    # Images that vary along their width alone, so that it matters which axis is made small.
+    x = np.repeat(np.random.default_rng(0).normal(size=(2, 1, 6, 2)), 6, axis=1)
+    init_fn, apply_fn, kernel_fn = network(128)
+    sampled = ntkjax.monte_carlo_kernel_fn(
+        init_fn, apply_fn, jax.random.PRNGKey(0), 300, standard_error=True
+    )
+    found, exact = sampled(x, None, "nngp"), kernel_fn(x, None, "nngp")
+    assert np.all(np.abs(found.mean - exact) < 4 * found.standard_error + 0.01 * np.max(exact))
+    turned = network(128).kernel_fn(np.swapaxes(x, 1, 2), None, "nngp")
+    assert np.max(np.abs(found.mean - turned) / found.standard_error) > 8
