@@ -107,3 +107,12 @@ def test_masks_are_refused():
     for call in (network.kernel_fn, lambda x, **kwargs: network.apply_fn(params, x, **kwargs)):
         with pytest.raises(ValueError, match="no masks; leave mask_constant out"):
             call(X1, mask_constant=0.0)
+
+
+@pytest.mark.parametrize(("activation", "power", "get"), [(Gelu(), 1, "ntk"), (Erf(), 0, "nngp")])
+def test_large_sequences_are_as_their_activation_grows(activation, power, get):
+    """Beyond the cut of 5e7 in float32: Gelu is a rectifier there, and Erf a sign."""
+    x = np.float32(np.random.default_rng(0).normal(size=(3, 4, 2)))
+    kernel_fn = serial(Recurrent(8, activation), Dense(1)).kernel_fn
+    large, huge = (np.asarray(kernel_fn(np.float32(s) * x, None, get)) for s in (1e6, 1e12))
+    np.testing.assert_allclose(huge, 1e12**power * large, rtol=2e-5)

@@ -14,7 +14,7 @@ and trained; h_0 and a later state are independent. Three times, the diagonal t'
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ from ntkjax._kernel.algebra.operation import (
 from ntkjax._kernel.algebra.pairs import Pairs, added, covariance, rescaled
 from ntkjax._kernel.algebra.sides import Row
 from ntkjax._kernel.algebra.signal import Signal
-from ntkjax._kernel.operations.pointwise import Activation
+from ntkjax._kernel.operations.pointwise import Activation, ScaledActivation
 
 Scalar = float | Array
 
@@ -153,11 +153,14 @@ class Recurrence(RowOperation):
         if self.activation.is_homogeneous:
             # Clipped, so that no product of two overflows (see `Affine`).
             inverse = 1 / jnp.maximum(scale, jnp.finfo(scale.dtype).tiny ** 0.5)
-            factor = jnp.ones_like(scale)
+            factor, last = jnp.ones_like(scale), scale
         else:
-            # The function itself is applied: in the units of f, as far as squares do not overflow.
+            # The function itself is applied, in the units of f, as far as squares do not overflow.
+            # Beyond, it grows as a power k, and biases are nothing: h is s^k times that of x / s.
             inverse = jnp.ones_like(scale)
             factor = jnp.minimum(scale, jnp.finfo(scale.dtype).max ** 0.2)
+            growth = cast(ScaledActivation, self.activation).growth
+            last = lax.stop_gradient(scale / factor) ** growth
         factor, inverse = factor[None], inverse[None]
         given = factor * var
         times, states = [], []
@@ -166,7 +169,6 @@ class Recurrence(RowOperation):
             times.append(made)
             states.append(state)
         mean = sum(states[1:], states[0]) / len(states)
-        last = scale if self.activation.is_homogeneous else jnp.ones_like(scale)
         return Image(last, mean, image.data), _Maps((factor, given), inverse, tuple(times))
 
     def _variances(
