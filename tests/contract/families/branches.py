@@ -38,7 +38,7 @@ CASES = [
                 twins.dense(W_std=1.3, b_std=0.1),
             ),
             twins_branches.fan_in_prod(), twins.dense(W_std=1.1, b_std=0.3),
-        ), (3,),
+        ), (3,), widths=(64,),
     ),
     Case(
         "FanInConcat", ("FanInConcat",),
@@ -59,7 +59,7 @@ CASES = [
             ),
             twins_branches.fan_in_concat_channels(),
             twins.conv((2,), parameterization="standard", **CONV),
-        ), (4, 2),
+        ), (4, 2), widths=(64,),
     ),
     Case(
         "FanInConcat, positions", (),
@@ -82,6 +82,6 @@ CASES = [
         twins.serial(
             twins.conv((2,), **CONV), twins_branches.dropout(0.7), twins.conv((2,), padding="SAME"),
             RELU,
-        ), (4, 2), widths=(64, 128), draws=True,
+        ), (4, 2), widths=(32, 64), draws=True,
     ),
 ]  # fmt: skip

@@ -32,7 +32,7 @@ CASES = [
         lambda n: [Dense(n), Conv(n, (2,), feature_group_count=2, **STANDARD), Relu()],
         twins.serial(
             twins.dense(), twins_convolutions.grouped_conv(2, (2,), **STANDARD), RELU
-        ), (3, 2), widths=(64, 128),
+        ), (3, 2), widths=(32, 64),
     ),
     Case(
         "ConvLocal", ("ConvLocal",),
@@ -43,7 +43,7 @@ CASES = [
         twins.serial(
             twins_convolutions.conv_local((2,), padding="CIRCULAR", **STANDARD), RELU,
             twins_convolutions.conv_local((2,), (2,), **BIASED), twins.global_avg_pool(),
-        ), (4, 2),
+        ), (4, 2), widths=(64,),
     ),
     Case(
         "ConvTranspose", ("ConvTranspose",),
@@ -62,7 +62,7 @@ CASES = [
             twins.dense(), RELU,
             twins_convolutions.depthwise_conv((2,), 2, padding="SAME", **STANDARD),
             twins.dense(**BIASED),
-        ), (3, 2),
+        ), (3, 2), widths=(64,),
     ),
     Case(
         "BatchNorm", ("BatchNorm",),
@@ -70,6 +70,6 @@ CASES = [
         twins.serial(
             twins.dense(**BIASED), twins_convolutions.batch_norm(statistics, 0.1), twins.dense(),
             RELU,
-        ), (3,), widths=(64, 128),
+        ), (3,), widths=(32, 64),
     ),
 ]  # fmt: skip

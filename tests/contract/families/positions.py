@@ -63,20 +63,20 @@ def between_twin(*layers):
 CASES = [
     Case(
         "Index", ("Index", "Slice"), between(Index(Slice[:, 4:0:-2])),
-        between_twin(along_axes(chosen(5, [4, 2]))), (5, 2),
+        between_twin(along_axes(chosen(5, [4, 2]))), (5, 2), widths=(32, 64),
     ),
     Case(
         "ImageResize", ("ImageResize",), between(ImageResize((-1, 3, -1), "linear")),
-        between_twin(along_axes(triangle(5, 3, widens=True))), (5, 2),
+        between_twin(along_axes(triangle(5, 3, widens=True))), (5, 2), widths=(32, 64),
     ),
     Case(
         "DotGeneral", ("DotGeneral",),
         between(DotGeneral(rhs=WEIGHTS, dimension_numbers=(((1,), (0,)), ((), ())))),
-        between_twin(along_axes(WEIGHTS[None]), without_axes(0)), (4, 2),
+        between_twin(along_axes(WEIGHTS[None]), without_axes(0)), (4, 2), widths=(32, 64),
     ),
     Case(
         "PositionMap", ("PositionMap",), between(PositionMap(mirrored)),
-        between_twin(along_axes(MIRRORED)), (4, 2),
+        between_twin(along_axes(MIRRORED)), (4, 2), widths=(32, 64),
     ),
     Case(
         "KernelMap", ("KernelMap", "layer", "requires", "supports_masking"),
