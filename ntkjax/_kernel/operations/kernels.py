@@ -87,7 +87,10 @@ def rows_of_images(covariances: Array | None, side: _Side, step: Step) -> Pairs:
     scale = on_positions(side.scale, rows.ndim)
     rows = rows / scale / scale
     if side.variance is not None:
-        rows = distances(rows, step.here.cross, side.variance, side.variance)
+        grid = step.here.cross
+        rows = distances(rows, grid, side.variance, side.variance)
+        # Of a position with itself: exactly, whatever the rounding of its covariance.
+        rows = rows.at[grid.row_index((0,) * grid.ndim)].set(0.0)
     return Pairs(rows)
 
 
