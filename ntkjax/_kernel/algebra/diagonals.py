@@ -79,6 +79,11 @@ class Diagonals:
         vectors = list(itertools.product(*self.rows))
         return np.array(vectors, int).reshape(len(vectors), self.ndim)
 
+    @property
+    def holds_zero(self) -> bool:
+        """Whether the diagonal of equal positions is among them."""
+        return all(0 in rows for rows in self.rows)
+
     def row_index(self, shift: Shift) -> int | Array:
         """Where in that order a displacement vector stands."""
         index: int | Array = 0

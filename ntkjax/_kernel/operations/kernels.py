@@ -89,8 +89,9 @@ def rows_of_images(covariances: Array | None, side: _Side, step: Step) -> Pairs:
     if side.variance is not None:
         grid = step.here.cross
         rows = distances(rows, grid, side.variance, side.variance)
-        # Of a position with itself: exactly, whatever the rounding of its covariance.
-        rows = rows.at[grid.row_index((0,) * grid.ndim)].set(0.0)
+        if grid.holds_zero:
+            # Of a position with itself: exactly, whatever the rounding of its covariance.
+            rows = rows.at[grid.row_index((0,) * grid.ndim)].set(0.0)
     return Pairs(rows)
 
 
@@ -105,7 +106,7 @@ def rows_of_kernel(kernel: Kernel, seen: Seen, step: Step) -> Pairs:
         if kernel.distance is not None:
             normalized = rows_of_matrix(kernel.distance, "distance", grid)
             moment = _from_normalized(normalized, grid, v1, v2)
-        if seen.same is not None:
+        if seen.same is not None and grid.holds_zero:
             zero = grid.row_index((0,) * grid.ndim)
             same = on_positions(seen.same, grid.ndim + 2)
             moment = moment.at[zero].set(jnp.where(same, 0.0, moment[zero]))
