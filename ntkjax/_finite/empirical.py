@@ -81,6 +81,9 @@ def empirical_ntk_fn(
     diagonal_axes: int | Sequence[int] = (),
     vmap_axes: Any = None,
     implementation: NtkImplementation | int = NtkImplementation.AUTO,
+    _j_rules: bool = True,
+    _s_rules: bool = True,
+    _fwd: bool | None = None,
 ) -> Callable[..., Any]:
     """The neural tangent kernel of one finite network, at its parameters.
 
@@ -100,6 +103,9 @@ def empirical_ntk_fn(
         batch. `f` is called with batches of one.
       implementation: `NtkImplementation` or its number: 0 chooses (the default), 1 multiplies
         Jacobians, 2 takes NTK-vector products, which need little memory, and 3 is the same as 0.
+      _j_rules: of no effect, for compatibility.
+      _s_rules: of no effect, for compatibility.
+      _fwd: of no effect, for compatibility.
 
     Returns:
       `ntk_fn(x1, x2, params, **kwargs)`. `x2=None` means `x1`. The kernel has, for each axis of
@@ -125,6 +131,7 @@ def empirical_ntk_fn(
       >>> print(ntk_fn(jnp.ones((1, 2)), jnp.array([[1.0, 0.0], [1.0, 2.0]]), jnp.ones((2, 4))))
       [[1. 3.]]
     """
+    del _j_rules, _s_rules, _fwd
     _check_callable(f)
     examples = example_axes(vmap_axes)
     chosen = ntk_implementation(implementation)

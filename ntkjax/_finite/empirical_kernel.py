@@ -16,6 +16,9 @@ def empirical_kernel_fn(
     diagonal_axes: int | Sequence[int] = (),
     vmap_axes: Any = None,
     implementation: NtkImplementation | int = NtkImplementation.AUTO,
+    _j_rules: bool = True,
+    _s_rules: bool = True,
+    _fwd: bool | None = None,
 ) -> Callable[..., Any]:
     """The NNGP and the NTK of one finite network, by name.
 
@@ -25,6 +28,9 @@ def empirical_kernel_fn(
       diagonal_axes: axes of the output of which the kernel keeps the diagonal.
       vmap_axes: for the NTK, as for `empirical_ntk_fn`.
       implementation: for the NTK, as for `empirical_ntk_fn`.
+      _j_rules: of no effect, for compatibility.
+      _s_rules: of no effect, for compatibility.
+      _fwd: of no effect, for compatibility.
 
     Returns:
       `kernel_fn(x1, x2, get, params, **kwargs)`. `get` is `"nngp"` or `"ntk"`, a tuple of them (a
@@ -43,6 +49,7 @@ def empirical_kernel_fn(
       >>> kernels.nngp.shape, kernels.ntk[0, 0].item()
       ((3, 3), 2.0)
     """
+    del _j_rules, _s_rules, _fwd
     functions = {
         "nngp": empirical_nngp_fn(f, trace_axes, diagonal_axes),
         "ntk": empirical_ntk_fn(f, trace_axes, diagonal_axes, vmap_axes, implementation),
