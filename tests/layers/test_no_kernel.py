@@ -26,7 +26,7 @@ def test_kernels_that_do_not_exist_say_so(layer, what):
         with pytest.raises(ValueError, match=what) as caught:
             call(IMAGES)
         assert "Monte Carlo" in str(caught.value)
-        assert "empirical_kernel_fn" in str(caught.value)
+        assert "monte_carlo_kernel_fn" in str(caught.value)
     shape, params = network.init_fn(KEY, IMAGES.shape)
     assert network.apply_fn(params, IMAGES).shape == shape
 
