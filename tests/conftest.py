@@ -19,8 +19,8 @@ ntkjax.config.dtype = "inputs"
 # A kernel compiled by an older version of the code must not answer for the present one.
 jax.config.update("jax_enable_compilation_cache", False)
 
-#: Linux gives a process 65,530 memory mappings, and ends it when it asks for more. A compiled program
-#: takes some hundred.
+#: Linux gives a process 65,530 memory mappings, and ends it when it asks for more. Of these, a
+#: compiled program takes some hundred.
 MAPS, MOST_MAPS = Path("/proc/self/maps"), 20_000
 compiled = 0
 
