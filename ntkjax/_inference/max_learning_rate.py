@@ -47,7 +47,7 @@ def max_learning_rate(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> float(max_learning_rate(jnp.diag(jnp.array([1.0, 4.0])), y_train_size=2))
+      >>> round(float(max_learning_rate(jnp.diag(jnp.array([1.0, 4.0])), y_train_size=2)), 6)
       1.0
     """
     name = "ntk_train_train"

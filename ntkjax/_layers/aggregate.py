@@ -137,7 +137,7 @@ def Aggregate(
       >>> edge = jnp.array([[[0.0, 1.0], [0.0, 0.0]]])  # from node 0 to node 1
       >>> apply_fn((), x, pattern=edge)[0, :, 0].tolist()
       [0.0, 1.0]
-      >>> kernel_fn(x, get="nngp", pattern=edge)[0, 0].tolist()
+      >>> kernel_fn(x, get="nngp", pattern=edge)[0, 0].round(6).tolist()
       [[0.0, 0.0], [0.0, 1.0]]
     """
     axes = None if aggregate_axis is None else check_axes("Aggregate", "axis", aggregate_axis)

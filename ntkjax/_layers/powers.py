@@ -189,7 +189,7 @@ def Hermite(degree: int) -> Layer:
       >>> import jax.numpy as jnp
       >>> from ntkjax import stax
       >>> _, _, kernel_fn = stax.serial(stax.Dense(8), stax.Hermite(3))
-      >>> float(kernel_fn(jnp.ones((1, 4)), get="nngp")[0, 0])
+      >>> round(float(kernel_fn(jnp.ones((1, 4)), get="nngp")[0, 0]), 6)
       1.0
     """
     degree = check_degree("Hermite", "degree", degree, _LARGEST_DEGREE)
