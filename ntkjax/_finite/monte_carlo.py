@@ -162,7 +162,7 @@ class _Moments:
         """One more network."""
         self._count += 1
         if self._count == 1:
-            self._means = [jax.tree.map(lambda a: a, kernel) for kernel in kernels]
+            self._means = list(kernels)
             self._squares = [jax.tree.map(lambda a: 0 * a, kernel) for kernel in kernels]
             return
         for k, kernel in enumerate(kernels):

@@ -78,8 +78,8 @@ def batch(
             f"batch: kernel_fn must be callable, got {describe(kernel_fn)}; pass the third value of"
             " stax.serial, or an empirical kernel function."
         )
-    size = checked_size("batch_size", batch_size, 0)
-    number = checked_size("device_count", device_count, -1)
+    size = checked_size("batch_size", batch_size, 0, "0 takes all examples at once")
+    number = checked_size("device_count", device_count, -1, "-1 takes all devices, 0 one")
     is_ours = isinstance(kernel_fn, KernelFn)
 
     @functools.wraps(kernel_fn if not is_ours else KernelFn.__call__)

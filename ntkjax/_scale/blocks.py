@@ -27,8 +27,7 @@ class Blocks:
 
     def add(self, i: int, j: int, result: Any) -> None:
         """The result of the i-th rows and the j-th columns."""
-        is_kernel = lambda leaf: isinstance(leaf, Kernel)  # noqa: E731
-        outputs, tree = jax.tree.flatten(result, is_leaf=is_kernel)
+        outputs, tree = jax.tree.flatten(result, is_leaf=_is_kernel)
         if self._tree is None:
             self._tree, self._kernels = tree, outputs
         fields = [self._fields(output) for output in outputs]
@@ -60,8 +59,7 @@ class Blocks:
             order = [k + 1 if k % 2 == 0 else k - 1 for k in range(axes)]
             return output.transpose(*order, *range(axes, output.ndim))
 
-        is_kernel = lambda leaf: isinstance(leaf, Kernel)  # noqa: E731
-        self.add(j, i, jax.tree.map(mirrored, result, is_leaf=is_kernel))
+        self.add(j, i, jax.tree.map(mirrored, result, is_leaf=_is_kernel))
 
     def total(self, is_symmetric: bool) -> Any:
         """The result for all pairs."""
@@ -117,3 +115,7 @@ class Blocks:
         if is_symmetric:
             total = {**total, "cov2": None, "x1_is_x2": jnp.asarray(True)}
         return dataclasses.replace(kernel, **total, **shapes)
+
+
+def _is_kernel(value: Any) -> bool:
+    return isinstance(value, Kernel)

@@ -84,14 +84,11 @@ def parts_of(n: int, size: int) -> list[slice]:
     return [slice(start, min(start + length, n)) for start in range(0, n, length)]
 
 
-def checked_size(name: str, value: Any, least: int) -> int:
-    """An integer of at least `least`."""
+def checked_size(name: str, value: Any, least: int, meaning: str) -> int:
+    """An integer of at least `least`; `meaning` says what such numbers mean."""
     is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not is_integer or value < least:
         raise ValueError(
-            f"batch: {name}={describe(value)}, expected an integer of at least {least}; "
-            "0 takes all examples at once." if name == "batch_size" else
-            f"batch: {name}={describe(value)}, expected an integer of at least {least}; -1 takes "
-            "all devices, 0 one."
-        )  # fmt: skip
+            f"batch: {name}={describe(value)}, expected an integer of at least {least}; {meaning}."
+        )
     return int(value)

@@ -37,6 +37,14 @@ class Row:
         """Whether these are several diagonals."""
         return any(map(jnp.ndim, self.shift))
 
+    @property
+    def is_of_equal_positions(self) -> Array:
+        """Whether positions meet themselves: a scalar, or for each of several diagonals."""
+        zero = jnp.asarray(True)
+        for d in self.shift:
+            zero &= jnp.asarray(d) == 0
+        return zero
+
 
 @dataclasses.dataclass(frozen=True)
 class Side:

@@ -42,10 +42,7 @@ class LinearCollector(Collector):
 
     def masks(self, here: Row, below: Row | None, step: Step) -> Any:
         """Whether these are diagonals of equal positions."""
-        zero = jnp.asarray(True)
-        for d in here.shift:
-            zero &= jnp.asarray(d) == 0
-        return zero if step.here.form.is_distance else None
+        return here.is_of_equal_positions if step.here.form.is_distance else None
 
     def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
         (given,) = pairs

@@ -75,10 +75,7 @@ class Unshared(RowOperation):
 
     def masks(self, here: Row, below: Row | None, step: Step) -> Array:
         """Whether these are diagonals of equal positions."""
-        zero = jnp.asarray(True)
-        for d in here.shift:
-            zero &= jnp.asarray(d) == 0
-        return zero
+        return here.is_of_equal_positions
 
     def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
         (given,) = pairs
