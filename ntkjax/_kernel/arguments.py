@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from ntkjax._jax_compat import is_concrete
-from ntkjax._kernel.algebra.batch import Batch
+from ntkjax._kernel.algebra.batch import Batch, KernelWithData
 from ntkjax._kernel.algebra.graph import Value
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.arrays import as_floats, check_finite, describe, is_numbers, real_array
@@ -40,15 +40,17 @@ def inputs_of_call(
     """
     mask_constant = checked_constant("kernel_fn", mask_constant)
     data1, data2, differ = data_of_keywords(keywords or {})
-    # A batch with other data is another batch.
-    x2 = x1 if differ and not jax.tree.leaves(x2) else x2
 
     def one_input(a: Any, b: Any, index: str) -> Any:
+        # A batch with other data is another batch.
+        b = a if differ and b is None and not isinstance(a, Kernel) else b
         item = _one_input(a, b, index, keeps_dtype, mask_constant)
         if isinstance(item, Kernel):
-            masking = {} if mask_constant is None else {"mask_constant": None}
-            _check_no_data(f"kernel_fn: x1{index}", data1 | masking)
-            return item
+            if mask_constant is not None:
+                _check_masks(f"kernel_fn: x1{index}", item)
+            if differ and item.cov2 is None:
+                item = item.replace(cov2=item.cov1, mask2=item.mask1, distance=item.distance)
+            return KernelWithData.of(item, data1, data2) if data1 else item
         first, second = item
         with_data = dataclasses.replace(first, data=data1)
         return with_data, None if second is None else dataclasses.replace(second, data=data2)
@@ -57,11 +59,13 @@ def inputs_of_call(
     return _on_same_devices(_in_one_dtype(flat)), structure
 
 
-def _check_no_data(name: str, data: dict[str, Any]) -> None:
-    for keyword in data:
+def _check_masks(name: str, kernel: Kernel) -> None:
+    """A kernel holds no entries of inputs that might equal a constant: it has masks or not."""
+    if kernel.mask1 is None:
         raise ValueError(
-            f"{name} is a Kernel, but {keyword} belongs to the examples of arrays; pass the inputs "
-            "as arrays, with the layers that made the kernel in front of the network."
+            f"{name} is a Kernel without masks, and of which inputs mask_constant masks entries is "
+            "no longer known; give mask_constant to the call that makes the kernel (which then "
+            "has masks that this call follows), or set its mask1 and mask2."
         )
 
 
@@ -265,7 +269,9 @@ def _in_one_dtype(flat: list[Any]) -> list[Any]:
 def dtype_of(flat: list[Any]) -> Any:
     """The widest dtype of the inputs."""
     numbers = [
-        item if isinstance(item, Kernel) else [None if b is None else b.array for b in item]
+        [getattr(item, name) for name in _NUMBERS]
+        if isinstance(item, Kernel)
+        else [None if b is None else b.array for b in item]
         for item in flat
     ]
     dtypes = {np.dtype(a.dtype) for a in jax.tree.leaves(numbers)}

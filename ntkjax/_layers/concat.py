@@ -100,11 +100,15 @@ def FanInConcat(axis: int = -1) -> Layer:
         arrays = branch_arrays("FanInConcat", inputs)
         return jnp.concatenate(arrays, place([array.shape for array in arrays]))
 
-    def mask_fn(mask: Any, shape: Any) -> Any:
-        raise ValueError(
-            "FanInConcat: does not take masked inputs; fill them up with zeros, or put a layer "
-            "that leaves no masked positions before it."
-        )
+    def mask_fn(masks: list[Array], shapes: list[Shape]) -> Array:
+        """The masks side by side, in full along the axis."""
+        one = place(shapes)
+        sizes = [max(lengths) for lengths in zip(*(mask.shape for mask in masks), strict=True)]
+        full = [
+            jnp.broadcast_to(mask, (*sizes[:one], shape[one], *sizes[one + 1 :]))
+            for mask, shape in zip(masks, shapes, strict=True)
+        ]
+        return jnp.concatenate(full, one)
 
     return make_layer(
         "FanInConcat", f"{axis}", (_Concatenate(axis),), init_fn, apply_fn, None, mask_fn

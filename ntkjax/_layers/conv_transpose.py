@@ -1,19 +1,19 @@
 """ConvTranspose: a convolution of an image with zeros between its positions."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from ntkjax._kernel.algebra.graph import Part
 from ntkjax._kernel.algebra.window import Window
-from ntkjax._kernel.operations.dilate import Dilate
-from ntkjax._kernel.operations.taps import TapSum
+from ntkjax._kernel.operations.dilate import Dilate, TransposedTapSum
 from ntkjax._layers.checks import Shape, check_count
 from ntkjax._layers.finite import check_channels, one_shape, with_weights
 from ntkjax._layers.geometry import Geometry, pad_images
 from ntkjax._layers.layer import Layer, make_layer
+from ntkjax._layers.masking import over_channels
 from ntkjax._layers.parameterization import Scalar, Scales
 
 
@@ -39,6 +39,7 @@ def ConvTranspose(
 
     where taps count for which :math:`p_i` (and :math:`q_i`) is a position of the image, and
     :math:`\Theta' = K' + (\sigma_w^2 / q) \sum_i \Theta[p_i, q_i]` in the NTK parameterization.
+    An output position is masked where a masked position of the input reaches it.
 
     Args:
       out_chan: number of output channels of the finite network.
@@ -110,16 +111,21 @@ def ConvTranspose(
         )
         return scales.combine(product, biases, channels * size)
 
-    parts: tuple[Part, ...] = (TapSum(windows), scales.affine(out_chan, size))
+    parts: tuple[Part, ...] = (TransposedTapSum(windows), scales.affine(out_chan, size))
     if set(steps) != {1}:
         parts = (Dilate(steps, geometry.padding == "CIRCULAR"), *parts)
     arguments = f"{out_chan}, {geometry!r}, {scales!r}"
 
-    def mask_fn(mask: Any, shape: Any) -> Any:
-        raise ValueError(
-            "ConvTranspose: does not take masked inputs; fill them up with zeros, or put a layer "
-            "that leaves no masked positions before it."
-        )
+    def mask_fn(mask: Array, shape: Shape) -> Array:
+        """What some masked position reaches."""
+        mask = over_channels(geometry.axes[1])(mask, shape)
+        for axis, window, step in zip(geometry.image_axes, windows, steps, strict=True):
+            size = shape[axis]
+            reached = window.reached(size * step)[:, ::step].astype(np.float32)
+            full = jnp.broadcast_to(mask, (*mask.shape[:axis], size, *mask.shape[axis + 1 :]))
+            counts = jnp.tensordot(reached, full.astype(np.float32), (1, axis))
+            mask = jnp.moveaxis(counts, 0, axis) > 0
+        return mask
 
     return make_layer("ConvTranspose", arguments, parts, init_fn, apply_fn, geometry.axes, mask_fn)
 

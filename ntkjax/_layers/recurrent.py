@@ -5,9 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, lax, random
 
-from ntkjax._kernel.algebra.graph import Named
+from ntkjax._kernel.algebra.graph import Copies, Join, Named, Parallel, Part
 from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.kernel_fn import KernelFn
+from ntkjax._kernel.operations.combine import ChannelConcat
 from ntkjax._kernel.operations.pointwise import Dual
 from ntkjax._kernel.operations.recurrent import Recurrence
 from ntkjax._layers.checks import Shape, check_count, check_flag, check_number, show
@@ -47,6 +48,10 @@ def Recurrent(
 
     and :math:`K_h[0, 0] = \Theta_h[0, 0] = \sigma_h^2`, :math:`K_h[0, t] = \Theta_h[0, t] = 0`.
 
+    A masked time leaves the state as it is, so that sequences may differ in length: the last state
+    is that after the last time that is not masked. Where times may be masked, kernels of all pairs
+    of times are stored.
+
     Args:
       out_dim: number of hidden channels n of the finite network, in each direction.
       activation: :math:`\phi`, a layer such as `stax.Erf()`.
@@ -81,7 +86,7 @@ def Recurrent(
     w_std, u_std, bias = (check_number(_NAME, name, std) for name, std in stds.items())
     start = check_number(_NAME, "h0_std", h0_std)
     is_sequence = check_flag(_NAME, "return_sequences", return_sequences)
-    reverse = (False, True) if check_flag(_NAME, "bidirectional", bidirectional) else (False,)
+    directions = 2 if check_flag(_NAME, "bidirectional", bidirectional) else 1
 
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, list[tuple[Array, ...]]]:
         input_shape = one_shape(_NAME, input_shape)
@@ -93,21 +98,16 @@ def Recurrent(
             return tuple(random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True))
 
         out = (batch, time) if is_sequence else (batch,)
-        params = [draw(key) for key in random.split(rng, len(reverse))]
-        return (*out, width * len(reverse)), params
+        params = [draw(key) for key in random.split(rng, directions)]
+        return (*out, width * directions), params
 
     def apply_fn(
         params: list[tuple[Array, ...]], inputs: Array, *, mask: Any = None, **kwargs: Any
     ) -> Array:
-        if mask is not None:
-            raise ValueError(
-                f"{_NAME}: takes sequences of one length, and no masks; leave mask_constant out, "
-                "and group sequences by their lengths."
-            )
-        made = [run(one, inputs, goes_back) for one, goes_back in zip(params, reverse, strict=True)]
-        return jnp.concatenate(made, -1)
+        ways = zip(params, (False, True), strict=False)
+        return jnp.concatenate([run(one, inputs, mask, goes_back) for one, goes_back in ways], -1)
 
-    def run(params: tuple[Array, ...], inputs: Array, goes_back: bool) -> Array:
+    def run(params: tuple[Array, ...], inputs: Array, mask: Any, goes_back: bool) -> Array:
         """The states of one direction."""
         x, weights, of_state, biases, epsilon = with_weights(_NAME, inputs, params)
         _three_axes(x.shape)
@@ -117,20 +117,35 @@ def Recurrent(
         given = given + (number(bias) * biases)[None, None]
         of_state = number(u_std / weights.shape[1] ** 0.5) * of_state
 
-        def body(state: Array, given: Array) -> tuple[Array, Array]:
-            state = activation[1]((), given + state @ of_state)
+        masked = jnp.zeros((), bool) if mask is None else jnp.all(mask, -1)
+        masked = jnp.broadcast_to(masked, x.shape[:2])
+
+        def body(before: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
+            given, masked = at
+            state = activation[1]((), given + before @ of_state)
+            state = jnp.where(masked[:, None], before, state)
             return state, state
 
         state = jnp.broadcast_to((number(start) * epsilon)[None], (x.shape[0], weights.shape[1]))
-        last, states = lax.scan(body, state, jnp.moveaxis(given, 1, 0), reverse=goes_back)
+        over = jnp.moveaxis(given, 1, 0), masked.T
+        last, states = lax.scan(body, state, over, reverse=goes_back)
         return jnp.moveaxis(states, 0, 1) if is_sequence else last
 
-    part = Recurrence(
-        dual.activation, w_std**2, u_std**2, bias**2, start**2, width * len(reverse), is_sequence,
-        reverse,
-    )  # fmt: skip
+    one_way, way_back = (
+        Recurrence(
+            dual.activation, w_std**2, u_std**2, bias**2, start**2, width, is_sequence, reverse
+        )
+        for reverse in (False, True)
+    )
+    parts: tuple[Part, ...] = (one_way,)
+    if directions > 1:
+        parts = Copies(2), Parallel((one_way, way_back)), Join(ChannelConcat())
+
+    def mask_fn(mask: Array, shape: Shape) -> Array:
+        return jnp.all(mask, -1, keepdims=True) if is_sequence else jnp.all(mask, (1, 2))[:, None]
+
     label = f"{width}, {label_of(activation)}, W_std={show(w_std)}, U_std={show(u_std)}"
-    return make_layer(_NAME, label, (part,), init_fn, apply_fn, (0, -1))
+    return make_layer(_NAME, label, parts, init_fn, apply_fn, (0, -1), mask_fn)
 
 
 def _dual_of(activation: Any) -> Dual:

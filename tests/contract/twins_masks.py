@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tests.contract import twins
+from tests.contract import twins, twins_branches, twins_sequences
 from tests.contract.twins import Kernels, Twin
+from tests.contract.twins_convolutions import transposed_axis
 
 #: From a mask (n, positions) and the sizes of the axes to the mask after a layer.
 Rule = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
@@ -163,5 +164,131 @@ def aggregate(graphs: Callable[[int], np.ndarray]) -> Twin:
         return dataclasses.replace(
             k, cov=pairs(k.cov), ntk=pairs(k.ntk), cov1=own(k.cov1, g1), cov2=own(k.cov2, g2)
         )
+
+    return twin
+
+
+def reached(taps: Any, strides: Any, padding: str) -> Rule:
+    """Transposed convolutions: masked is what some masked position reaches."""
+
+    def rule(mask: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+        axes = [transposed_axis(*a, padding) for a in zip(sizes, taps, strides, strict=True)]
+        seen = np.ones((1, 1))
+        for axis in axes:
+            seen = np.kron(seen, axis.sum(0))
+        return np.array([[any(one[row > 0]) for row in seen] for one in mask])
+
+    return rule
+
+
+def fan_in_concat_positions(axis: int) -> Callable[[Any], Any]:
+    """Branches side by side along a spatial axis, with their masks."""
+
+    def of(values: Any) -> Any:
+        k = twins_branches.fan_in_concat_positions(axis)([k for k, _, _ in values])
+
+        def mask(side: int) -> np.ndarray:
+            parts = [value[side].reshape(-1, *value[0].sizes) for value in values]
+            return np.concatenate(parts, 1 + axis).reshape(len(parts[0]), -1)
+
+        return k, mask(1), mask(2)
+
+    return of
+
+
+def fan_in_concat_channels(values: Any) -> Any:
+    """All channels in one: masked where all of them are."""
+    k = twins_branches.fan_in_concat_channels()([k for k, _, _ in values])
+    return k, *(np.all([value[i] for value in values], 0) for i in (1, 2))
+
+
+def recurrent(of: Any, *args: Any, return_sequences: bool = False, **options: Any) -> Any:
+    """Recurrent layers: of each pair of sequences, the times that are not masked are all."""
+    states = twins_sequences.recurrent(of, *args, return_sequences=True, **options)
+    both_ways = options.get("bidirectional", False)
+    one_way = twins_sequences.recurrent(of, *args, return_sequences=True)
+
+    def of_pair(k: Kernels, p: np.ndarray, q: np.ndarray) -> Kernels:
+        """The kernels of one pair of sequences, of some times of both."""
+        return dataclasses.replace(
+            k, cov=k.cov[..., p[:, None], q], ntk=k.ntk[..., p[:, None], q],
+            cov1=k.cov1[..., p[:, None], p], cov2=k.cov2[..., q[:, None], q],
+        )  # fmt: skip
+
+    def last(k: Kernels) -> Any:
+        """NNGP and tangent kernel after the last times of both ways."""
+        there = one_way(k)
+        if not both_ways:
+            return there.cov[0, 0, -1, -1], there.ntk[0, 0, -1, -1]
+        back = of_pair(k, np.arange(k.cov.shape[-2])[::-1], np.arange(k.cov.shape[-1])[::-1])
+        ways = there, one_way(back)
+        return tuple(np.mean([getattr(w, n)[0, 0, -1, -1] for w in ways]) for n in ("cov", "ntk"))
+
+    def twin(value: Any) -> Any:
+        k, m1, m2 = value
+        size = m1.shape[1] if return_sequences else 1
+        made = {
+            "cov": np.zeros((len(m1), len(m2), size, size)),
+            "ntk": np.zeros((len(m1), len(m2), size, size)),
+            "cov1": np.zeros((len(m1), size, size)),
+            "cov2": np.zeros((len(m2), size, size)),
+        }
+
+        def fill(k: Kernels, p: np.ndarray, q: np.ndarray, cov: Any, ntk: Any) -> None:
+            if not len(p) or not len(q):
+                return
+            if return_sequences:
+                after = states(of_pair(k, p, q))
+                cov[p[:, None], q], ntk[p[:, None], q] = after.cov[0, 0], after.ntk[0, 0]
+            else:
+                cov[0, 0], ntk[0, 0] = last(of_pair(k, p, q))
+
+        def single(k: Kernels, cov: np.ndarray, one: np.ndarray, two: np.ndarray) -> Kernels:
+            return dataclasses.replace(
+                k, cov=cov[None, None], ntk=0 * cov[None, None], cov1=one[None], cov2=two[None]
+            )
+
+        times = [[np.flatnonzero(~one) for one in mask] for mask in (m1, m2)]
+        for a, p in enumerate(times[0]):
+            own = single(k, k.cov1[a], k.cov1[a], k.cov1[a])
+            fill(own, p, p, made["cov1"][a], np.zeros((size, size)))
+            for b, q in enumerate(times[1]):
+                pair = single(k, k.cov[a, b], k.cov1[a], k.cov2[b])
+                pair = dataclasses.replace(pair, ntk=k.ntk[a, b][None, None])
+                fill(pair, p, q, made["cov"][a, b], made["ntk"][a, b])
+        for b, q in enumerate(times[1]):
+            own = single(k, k.cov2[b], k.cov2[b], k.cov2[b])
+            fill(own, q, q, made["cov2"][b], np.zeros((size, size)))
+        channels = (2 if both_ways else 1) * k.width
+        sizes = k.sizes if return_sequences else ()
+        after = dataclasses.replace(k, sizes=sizes, channels=channels, **made)
+        rule = same if return_sequences else gone
+        return after, rule(m1, k.sizes), rule(m2, k.sizes)
+
+    return twin
+
+
+def attention(weight: float, score: float) -> Callable[[Any], Any]:
+    """Attention by softmax, of which masked keys get none; all keys masked, all alike."""
+
+    def twin(value: Any) -> Any:
+        k, m1, m2 = value
+
+        def weights(cov: np.ndarray, mask: np.ndarray) -> np.ndarray:
+            made = np.exp(score * (cov - cov.max(-1, keepdims=True))) * ~mask[:, None, :]
+            return made / np.maximum(made.sum(-1, keepdims=True), 1e-300)
+
+        w1, w2 = weights(k.cov1, m1), weights(k.cov2, m2)
+
+        def across(cov: np.ndarray) -> np.ndarray:
+            return weight * w1[:, None] @ cov @ np.swapaxes(w2, -1, -2)[None]
+
+        cov = across(k.cov)
+        after = dataclasses.replace(
+            k, cov=cov, ntk=across(k.ntk) + 2 * cov,
+            cov1=weight * w1 @ k.cov1 @ np.swapaxes(w1, -1, -2),
+            cov2=weight * w2 @ k.cov2 @ np.swapaxes(w2, -1, -2),
+        )  # fmt: skip
+        return zeroed(after, m1, m2), m1, m2
 
     return twin

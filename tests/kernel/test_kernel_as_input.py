@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkjax.stax import Dense, Relu, serial
+from ntkjax.stax import Aggregate, Dense, GlobalAvgPool, Relu, serial
 
 X = np.random.default_rng(0).normal(size=(4, 3))
 FIRST, SECOND = serial(Dense(1), Relu()).kernel_fn, serial(Dense(1), Relu(), Dense(1)).kernel_fn
@@ -118,3 +118,39 @@ def test_two_networks_in_a_row_are_as_exact_as_one(b_std):
     for one, other in zip(found, exact, strict=True):
         size = np.sqrt(np.outer(np.diag(other), np.diag(other)))
         assert np.max(np.abs(np.asarray(one, float) - np.asarray(other)) / size) < 2e-6
+
+
+# ---- keywords of the call
+
+
+def test_a_kernel_comes_with_the_graphs_of_its_images():
+    """Of two batches, of one, and of one with two graphs for each of its examples."""
+    x = np.random.default_rng(1).normal(size=(5, 4, 2))
+    graphs = np.random.default_rng(2).normal(size=(5, 4, 4))
+    below, above = serial(Dense(1), Relu()), serial(Aggregate(), Dense(1), Relu())
+
+    def ways(x1, x2, pattern):
+        return (
+            above.kernel_fn(below.kernel_fn(x1, x2), pattern=pattern),
+            serial(below, above).kernel_fn(x1, x2, pattern=pattern),
+        )
+
+    cross = (graphs[:3], graphs[3:])
+    for given in ((x[:3], x[3:], cross), (x, None, graphs), (x, None, (graphs, graphs[::-1]))):
+        two_steps, whole = ways(*given)
+        for field in ("nngp", "ntk", "cov1"):
+            actual, wanted = getattr(two_steps, field), getattr(whole, field)
+            np.testing.assert_allclose(actual, wanted, rtol=1e-7, atol=1e-7)
+
+
+def test_a_kernel_has_its_masks_or_none():
+    """`mask_constant` is known to a kernel that has masks, and to no other."""
+    x = np.where(np.arange(4)[None, :, None] < 3, np.ones((2, 4, 3)), np.nan)
+    above = serial(Dense(1, b_std=0.5), Relu(), GlobalAvgPool())
+    masked = Dense(1).kernel_fn(x, mask_constant=np.nan)
+    np.testing.assert_allclose(
+        above.kernel_fn(masked, None, "ntk", mask_constant=np.nan),
+        above.kernel_fn(masked, None, "ntk"),
+    )
+    with pytest.raises(ValueError, match=r"a Kernel without masks.*set its mask1 and mask2"):
+        above.kernel_fn(Dense(1).kernel_fn(np.ones((2, 4, 3))), mask_constant=np.nan)

@@ -101,14 +101,6 @@ def test_inputs_are_sequences():
             call(X1[:, 0])
 
 
-def test_masks_are_refused():
-    network = Recurrent(3, Relu())
-    _, params = network.init_fn(jax.random.key(0), X1.shape)
-    for call in (network.kernel_fn, lambda x, **kwargs: network.apply_fn(params, x, **kwargs)):
-        with pytest.raises(ValueError, match="no masks; leave mask_constant out"):
-            call(X1, mask_constant=0.0)
-
-
 @pytest.mark.parametrize(("activation", "power", "get"), [(Gelu(), 1, "ntk"), (Erf(), 0, "nngp")])
 def test_large_sequences_are_as_their_activation_grows(activation, power, get):
     """Beyond the cut of 5e7 in float32: Gelu is a rectifier there, and Erf a sign."""

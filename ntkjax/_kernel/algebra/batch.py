@@ -18,6 +18,33 @@ from ntkjax._kernel.algebra.kernel import Kernel
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+class KernelWithData(Kernel):
+    """A kernel as an input of a call that brings arrays of its images.
+
+    Attributes:
+      data1: the arrays of first images, by the name of their keyword; images in the first axis.
+      data2: those of second images.
+    """
+
+    data1: dict[str, Any] = dataclasses.field(default_factory=dict)
+    data2: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kernel: Kernel, data1: dict[str, Any], data2: dict[str, Any]) -> "KernelWithData":
+        """A kernel and its data."""
+        fields = {f.name: getattr(kernel, f.name) for f in dataclasses.fields(Kernel)}
+        return cls(**fields, data1=data1, data2=data2)
+
+
+def data_of_kernel(kernel: Kernel, side: int) -> dict[str, Any]:
+    """The arrays of the images of one side that came with a kernel."""
+    if not isinstance(kernel, KernelWithData):
+        return {}
+    return kernel.data2 if side else kernel.data1
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Batch:
     """One batch of inputs.
 

@@ -111,5 +111,10 @@ def mixed_distance(mixed: Array, first: Mixture, second: Mixture) -> Array:
 
     `mixed` is M[P, Q] = sum_ij a_Pi a_Qj D[p_i, q_j].
     """
-    across = (first.mass - second.mass) * (first.mean - second.mean)
+    across = across_masses(first, second)
     return jnp.maximum(mixed - first.energy - second.energy + across, 0.0)
+
+
+def across_masses(first: Mixture, second: Mixture) -> Array:
+    """(A_P - A_Q)(m1[P] - m2[Q])."""
+    return (first.mass - second.mass) * (first.mean - second.mean)

@@ -104,6 +104,15 @@ class Window:
         outputs = np.arange(period)
         return [self.positions(tap, size, outputs)[1] for tap in range(self.taps)]
 
+    def reached(self, size: int) -> np.ndarray:
+        """Which input positions some tap of each output looks at: (output, input)."""
+        outputs = np.arange(self.size_out(size))
+        seen = np.zeros((len(outputs), size), bool)
+        for tap in range(self.taps):
+            position, is_inside = self.positions(tap, size, outputs)
+            seen[outputs[is_inside], position[is_inside]] = True
+        return seen
+
     def can_leave(self, size: int) -> bool:
         """Whether a tap of some output lies outside the image."""
         return not all(mask.all() for mask in self.inside(size, self.size_out(size)))

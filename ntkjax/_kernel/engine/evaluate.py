@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ntkjax._kernel.algebra.batch import Batch
+from ntkjax._kernel.algebra.batch import Batch, data_of_kernel
 from ntkjax._kernel.algebra.boundary import materialized
 from ntkjax._kernel.algebra.diagonals import to_matrix
 from ntkjax._kernel.algebra.kernel import Kernel
@@ -152,7 +152,8 @@ def _of_side(inputs: dict[int, Input], side: int) -> dict[int, Batch]:
         if not isinstance(item, Kernel):
             return Batch.of(item[side])
         mask = item.mask2 if side else item.mask1
-        return Batch(item.replace(cov1=item.cov2 if side else item.cov1, cov2=None), {}, mask)
+        own = item.replace(cov1=item.cov2 if side else item.cov1, cov2=None)
+        return Batch(own, data_of_kernel(item, side), mask)
 
     return {i: of(item) for i, item in inputs.items()}
 

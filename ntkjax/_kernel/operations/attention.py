@@ -20,7 +20,7 @@ deviation of embeddings, K~ = m^2 (w (s / m)^2 K_g + R / m^2), whose brackets ar
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ from ntkjax._kernel.algebra.operation import Context, Seen, Step, operation, sta
 from ntkjax._kernel.algebra.pairs import Pairs, added, covariance, rescaled
 from ntkjax._kernel.algebra.roots import safe_sqrt
 from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.operations.near import Kernels, any_near, sums_apart
 from ntkjax._kernel.operations.positions import Embeddings
 from ntkjax._kernel.operations.whole import (
     LinearMap,
@@ -159,6 +160,13 @@ class _Side(NamedTuple):
     factor: Array  # from K~ S, without its sizes, to the new scale
 
 
+class _Sides(NamedTuple):
+    """The same, and what pairs that nearly agree need: distances of an image with itself."""
+
+    side: _Side
+    own: tuple[Array, Array] | None  # of g and of K~ / m^2, `[p, q, image]`; in distance form
+
+
 @operation
 class AttendProducts(WholeOperation):
     """Attention by Gaussian scores, which are themselves the weights."""
@@ -180,14 +188,14 @@ class AttendProducts(WholeOperation):
     def renews_scale(self, scales: tuple[int, ...]) -> bool:
         return True
 
-    def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, _Side]:
+    def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, _Sides]:
         (image,), step = images, context.step
-        own = square(to_matrix(context.own.moment, step.below.all()), step.below)
+        distance = own = square(to_matrix(context.own.moment, step.below.all()), step.below)
         before = jnp.ones_like(image.scale)[None]  # of no use where covariances are held
         if image.variance is not None:
             before = flat_map(image.variance, step.below)
             var = before.T
-            own = covariance(var[:, :, None], var[:, None, :], own)
+            own = covariance(var[:, :, None], var[:, None, :], distance)
         factors = _factors(image, self.embeddings, own.shape[-1])
         by_keys = _seen_by_keys(own, factors, self.embeddings)
         total = jnp.maximum(jnp.einsum("npq,npq->n", by_keys, own), 0.0)[None]
@@ -200,13 +208,19 @@ class AttendProducts(WholeOperation):
         after = padded_map(jnp.square(factor) * seen * total, step.here.cross) if known else None
         of_keys = Factors(factors.size[None], factors.scale[None], factors.inverse)
         side = _Side(of_keys, total, before, seen, factor)
-        return Image(scale, after, image.data), side
+        image = Image(scale, after, image.data)
+        if not known:
+            return image, _Sides(side, None)
+        same = as_pairs(side, side, False)
+        by_keys = self._distance_by_keys(distance, *same)
+        return image, _Sides(side, (jnp.moveaxis(distance, 0, -1), jnp.moveaxis(by_keys, 0, -1)))
 
     def whole(self, pairs: Pairs, seen: Seen, step: Step) -> Pairs:
         matrices = pairs.map(lambda a: square(a, step.below))
-        first, second = as_pairs(seen.first, seen.second, matrices.moment.ndim > 3)
+        sides, are_pairs = (seen.first, seen.second), matrices.moment.ndim > 3
+        first, second = as_pairs(sides[0].side, sides[1].side, are_pairs)
         if step.here.form.is_distance:
-            made = self._of_distances(matrices, first, second, seen.same)
+            made = self._of_distances(matrices, sides, first, second, seen.same)
         else:
             cov, by_keys = matrices.moment, self._by_keys(matrices.moment, first, second)
             moment = first.factor * second.factor * by_keys * _dot(by_keys, cov)
@@ -214,7 +228,10 @@ class AttendProducts(WholeOperation):
         made = made if step.here.form.has_tangent else Pairs(made.moment)
         return made.map(lambda a: interleaved(a, step.here.cross))
 
-    def _of_distances(self, given: Pairs, first: _Side, second: _Side, same: Array | None) -> Pairs:
+    def _of_distances(
+        self, given: Pairs, sides: tuple[_Sides, _Sides], first: _Side, second: _Side,
+        same: Array | None,
+    ) -> Pairs:  # fmt: skip
         """Of a product of two kernels, that of positions (a = K~) and that of images (b = S).
 
         D' = Ka Db + Kb Da + e1a e1b + e2a e2b, with e = v - K.
@@ -222,18 +239,30 @@ class AttendProducts(WholeOperation):
         cov = covariance(first.var, second.var, given.moment)
         by_keys = self._by_keys(cov, first, second)
         total = _dot(by_keys, cov)
-        apart = jnp.maximum(first.total + second.total - 2 * total, 0.0)
+        distance = self._distance_by_keys(given.moment, first, second)
+
+        def plain(_: Any) -> Array:
+            return first.total + second.total - 2 * total
+
+        def near(arrays: Any) -> Array:
+            return _sums_apart(arrays, *sides)
+
+        apart = plain(None)
+        if given.moment.ndim > 3:
+            arrays = cov, given.moment, by_keys, distance
+            is_near = any_near(given.moment, sides[0].side.var, sides[1].side.var, same)
+            apart = lax.cond(is_near, near, plain, arrays)
+        apart = jnp.maximum(apart, 0.0)
         if same is not None:
             apart = jnp.where(same[..., None, None], 0.0, apart)
-        distance = self._distance_by_keys(given.moment, first, second)
         distance = (
             by_keys * apart
             + total * distance
             + 0.25 * (first.seen - second.seen + distance) * (first.total - second.total + apart)
             + 0.25 * (second.seen - first.seen + distance) * (second.total - first.total + apart)
         )
-        sides = [(s.factor, s.factor * s.seen * s.total) for s in (first, second)]
-        distance = jnp.maximum(rescaled(distance, *sides), 0.0)
+        one, two = ((s.factor, s.factor * s.seen * s.total) for s in (first, second))
+        distance = jnp.maximum(rescaled(distance, one, two), 0.0)
         if same is not None:
             distance = jnp.where(of_themselves(same, distance), 0.0, distance)
         return Pairs(distance, self._tangents(given, cov, by_keys, first, second))
@@ -274,6 +303,28 @@ class AttendProducts(WholeOperation):
         of_keys = self._by_keys(ntk, first, second)
         both = added(_dot(of_keys, cov), _dot(by_keys, ntk))
         return first.factor * second.factor * (of_keys * _dot(by_keys, cov) + by_keys * both)
+
+
+def _sums_apart(arrays: tuple[Array, ...], first: _Sides, second: _Sides) -> Array:
+    """S11 + S22 - 2 S12 of all pairs, one first image after the other.
+
+    `arrays` are K, its distances, K~ and its distances, `[n1, n2, p, q]`.
+    """
+    assert first.own is not None
+    assert second.own is not None
+    of_second = second.side.var, second.own[0], second.side.seen, second.own[1]
+    of_first = first.side.var, first.own[0], first.side.seen, first.own[1]
+
+    def one(given: Any) -> Array:
+        pairs, image = given
+        cov, distance, by_keys, of_keys = (a[None] for a in pairs)
+        var, own, seen, own_keys = (a[..., None] for a in image)
+        var2, own2, seen2, own_keys2 = of_second
+        kernel = Kernels(cov, distance, var, var2, own, own2)
+        return sums_apart(kernel, Kernels(by_keys, of_keys, seen, seen2, own_keys, own_keys2))[0]
+
+    images = jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), of_first)
+    return lax.map(jax.checkpoint(one), (arrays, images))
 
 
 def _dot(a: Array, b: Array) -> Array:

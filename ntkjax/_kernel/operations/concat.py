@@ -26,7 +26,6 @@ from ntkjax._kernel.algebra.lanes import along_positions
 from ntkjax._kernel.algebra.operation import (
     BatchOperation,
     Context,
-    LayerError,
     RowOperation,
     Seen,
     Step,
@@ -81,6 +80,7 @@ class PositionConcat(RowOperation):
     axis: int = static()
 
     works_unscaled = True
+    unmasks = False
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         return _joined_signal(signals, signals[0].spatial_axes[self.axis])
@@ -90,9 +90,8 @@ class PositionConcat(RowOperation):
         return False  # of the same displacement, but of other sizes
 
     def mask(self, masks: tuple[Array, ...], signal: Signal) -> Array:
-        raise LayerError(
-            "FanInConcat along positions does not take masked inputs; fill them up with zeros."
-        )
+        """Those of the branches, side by side."""
+        return jnp.concatenate(masks, self.axis)
 
     def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, _Maps]:
         step, scale, maps = context.step, images[0].scale, None
@@ -186,6 +185,8 @@ class BatchConcat(BatchOperation):
             cov2=None if first.cov2 is None else jnp.concatenate(own2),
             distance=blocks(distances, _apart) if known else None,
             diagonal_batch=True,
+            mask1=_masks(kernels, 1),
+            mask2=_masks(kernels, 2),
             **signal,
         )
 
@@ -210,6 +211,20 @@ def _apart(first: Array, second: Array) -> Array:
     two = second.reshape(1, -1, *(n for size in second.shape[1:] for n in (1, size)))
     assert one.ndim == two.ndim == 2 + 2 * ndim
     return jnp.where((one > 0) & (two > 0), jnp.asarray(2, first.dtype), 0)
+
+
+def _masks(kernels: Sequence[Kernel], side: int) -> Array | None:
+    """The masks of all branches side by side; None where none has one."""
+    masks = [getattr(k, f"mask{side}") for k in kernels]
+    if all(mask is None for mask in masks):
+        return None
+    axis, channels = kernels[0].batch_axis, kernels[0].channel_axis
+    parts = []
+    for k, mask in zip(kernels, masks, strict=True):
+        shape = list(getattr(k, f"shape{side}"))
+        shape[channels] = 1
+        parts.append(jnp.zeros(shape, bool) if mask is None else jnp.broadcast_to(mask, shape))
+    return jnp.concatenate(parts, axis)
 
 
 def _shapes(kernels: Sequence[Kernel]) -> dict[str, Shape]:

@@ -32,6 +32,7 @@ from ntkjax._kernel.algebra.operation import (
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.algebra.sides import Row
 from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.operations.taps import TapSum
 
 
 @operation
@@ -73,10 +74,8 @@ class Dilate(RowOperation):
         return tuple(_below(d, s) for d, s in zip(shift, self.strides, strict=True))
 
     def mask(self, masks: tuple[Array, ...], signal: Signal) -> Array:
-        raise LayerError(
-            "ConvTranspose does not take masked inputs; fill them up with zeros, or put a layer "
-            "that leaves no masked positions before it."
-        )
+        """Zeros between positions are not masked."""
+        return self._dilated(masks[0])
 
     def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, Array | None]:
         """The variances, of the output."""
@@ -106,6 +105,19 @@ class Dilate(RowOperation):
         between = [(0, s - 1, s - 1) for s in self.strides]
         others = [(0, 0, 0)] * (array.ndim - len(between))
         return lax.pad(array, jnp.zeros((), array.dtype), [*between, *others])
+
+
+@operation
+class TransposedTapSum(TapSum):
+    """The tap sum of a transposed convolution: a masked position masks all that it reaches."""
+
+    def mask(self, masks: tuple[Array, ...], signal: Signal) -> Array:
+        (mask,) = masks
+        for axis, window in enumerate(self.windows):
+            reached = window.reached(mask.shape[axis]).astype(np.float32)
+            counts = jnp.tensordot(reached, mask.astype(np.float32), (1, axis))
+            mask = jnp.moveaxis(counts, 0, axis) > 0
+        return mask
 
 
 def _below(row: Any, stride: int) -> Any:

@@ -11,6 +11,10 @@ before, on the same diagonal. Before the first step of both, H = Theta_H = h0^2,
 and trained; h_0 and a later state are independent. Three times, the diagonal t' = t + 1 (cyclic):
 
     (0, 1) of h_0 and h_1: starts anew;    (1, 2) of (0, 1);    (2, 0): starts anew.
+
+A masked time leaves the state as it is, so that it may as well not be there. Sequences with masked
+times are first made ones whose last times (of a way back, the first) are all there is (`Align`):
+each then starts at a time of its own, and all end at the same one.
 """
 
 import dataclasses
@@ -20,13 +24,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ntkjax._kernel.algebra.boundary import materialized
-from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift, rings
+from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift
 from ntkjax._kernel.algebra.form import Form
-from ntkjax._kernel.algebra.image import Image, on_positions
+from ntkjax._kernel.algebra.image import Image
 from ntkjax._kernel.algebra.operation import (
     Context,
-    LayerError,
+    Operation,
     RowOperation,
     Seen,
     Step,
@@ -35,19 +38,20 @@ from ntkjax._kernel.algebra.operation import (
     taken,
 )
 from ntkjax._kernel.algebra.pairs import Pairs, added, covariance, rescaled
-from ntkjax._kernel.algebra.sides import Row
 from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.operations.align import Align, check_sequence
 from ntkjax._kernel.operations.pointwise import Activation, ScaledActivation
 
 Scalar = float | Array
 
 
 class _Times(NamedTuple):
-    """What pairs need of an image at every time, in one direction."""
+    """What pairs need of an image at every time."""
 
     point: Any  # of the activation
     var: Array  # of a
     before: Array  # of the state before
+    is_first: Array  # 1 at the first time, else 0
 
 
 class _Maps(NamedTuple):
@@ -55,22 +59,12 @@ class _Maps(NamedTuple):
 
     given: tuple[Array, Array]  # the factor from g to x in the scale of the layer, and that times v
     inverse: Array  # 1 / s
-    times: tuple[_Times, ...]  # for each direction
-
-
-class _Starts(NamedTuple):
-    """Where the states of a pair start anew in one direction, `[time, *lanes]`."""
-
-    either: Array
-    both: Array
+    times: _Times
 
 
 @operation
 class Recurrence(RowOperation):
-    """The states of a recurrent layer, at all times or after the last one.
-
-    Of several directions, with weights of their own, the states are channels side by side.
-    """
+    """The states of a recurrent layer in one direction, at all times or after the last one."""
 
     activation: Activation
     weight_var: Scalar
@@ -79,23 +73,21 @@ class Recurrence(RowOperation):
     start_var: Scalar
     channels: int = static()
     is_sequence: bool = static()
-    #: For each direction, whether it goes from the last time to the first.
-    reverse: tuple[bool, ...] = static()
+    #: Whether it goes from the last time to the first.
+    reverse: bool = static()
+    #: Whether masked times come before all others (of a way back, after them).
+    is_aligned: bool = static(default=False)
 
     gives_distance = True
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals
-        if len(signal.sizes) != 1:
-            raise LayerError(
-                f"its input of shape {signal.shape1} has {len(signal.sizes)} spatial axes, but one "
-                "is time; give it an input of shape (batch, time, channels)."
-            )
+        check_sequence(signal)
         out = signal.with_channels(self.channels)
         if not self.is_sequence:
             out = signal.without_positions(self.channels, int(signal.batch_axis > 0))
         return dataclasses.replace(
-            out, is_gaussian=False, sources=frozenset({source}),
+            out, is_gaussian=False, is_alike=True, reason="", sources=frozenset({source}),
             is_nonnegative=self.activation.is_nonnegative,
         )  # fmt: skip
 
@@ -114,11 +106,13 @@ class Recurrence(RowOperation):
     def affine_variances(self) -> tuple[Any, Any]:
         return self.weight_var, jnp.maximum(self.bias_var, self.start_var)
 
-    def mask(self, masks: tuple[Array, ...], signal: Signal) -> Array:
-        raise LayerError(
-            "takes sequences of one length, and no masks; leave mask_constant out, and group "
-            "sequences by their lengths."
-        )
+    def where_masked(self) -> tuple[Operation, ...]:
+        """Times that are not masked go to one end, and states back to where these were."""
+        align = Align(to_end=not self.reverse)
+        states = dataclasses.replace(self, is_aligned=True)
+        if not self.is_sequence:
+            return align, states
+        return align, states, dataclasses.replace(align, is_back=True)
 
     # Which diagonals: of equal times alone, where the last states are all that is asked for.
 
@@ -142,7 +136,7 @@ class Recurrence(RowOperation):
 
     @property
     def work(self) -> int:
-        return 40 * len(self.reverse)
+        return 40
 
     # The arithmetic.
 
@@ -163,80 +157,55 @@ class Recurrence(RowOperation):
             last = lax.stop_gradient(scale / factor) ** growth
         factor, inverse = factor[None], inverse[None]
         given = factor * var
-        times, states = [], []
-        for reverse in self.reverse:
-            made, state = self._variances(factor * given, inverse, reverse, step.below)
-            times.append(made)
-            states.append(state)
-        mean = sum(states[1:], states[0]) / len(states)
-        return Image(last, mean, image.data), _Maps((factor, given), inverse, tuple(times))
+        times, state = self._variances(factor * given, inverse, self._first_time(image, step), step)
+        return Image(last, state, image.data), _Maps((factor, given), inverse, times)
+
+    def _first_time(self, image: Image, step: Step) -> Array:
+        """1 at the first time of every image, else 0: `[time, image]`."""
+        (size,), (period,) = step.below.sizes, step.below.periods
+        masked = jnp.zeros(image.scale.shape, int)
+        if self.is_aligned and image.mask is not None:
+            masked = jnp.sum(image.mask, 0)
+        first = size - 1 - masked if self.reverse else masked
+        is_first = jnp.arange(period)[:, None] == first[None]
+        return is_first.astype(image.scale.dtype)
 
     def _variances(
-        self, var: Array, inverse: Array, reverse: bool, grid: Diagonals
+        self, var: Array, inverse: Array, is_first: Array, step: Step
     ) -> tuple[_Times, Array]:
         """Variances at all times `[time, image]`, and those of the output."""
         bias = self.bias_var * jnp.square(inverse[0])
         start = jnp.asarray(self.start_var, var.dtype) * jnp.square(inverse[0])
-        first = grid.sizes[0] - 1 if reverse else 0
 
         def body(state: Array, at: tuple[Array, Array]) -> tuple[Array, Any]:
             given, is_first = at
-            before = jnp.where(is_first, start, state)
+            before = jnp.where(is_first > 0, start, state)
             after = self.weight_var * given + self.state_var * before + bias
             state = self.activation.variance(after)
             return state, (after, before, state)
 
-        is_first = jnp.arange(grid.periods[0]) == first
-        _, (after, before, states) = lax.scan(body, start, (var, is_first), reverse=reverse)
-        out = states if self.is_sequence else states[self._last(reverse, grid)]
-        return _Times(self.activation.point(after), after, before), out
+        _, (after, before, states) = lax.scan(body, start, (var, is_first), reverse=self.reverse)
+        out = states if self.is_sequence else states[self._last(step.below)]
+        return _Times(self.activation.point(after), after, before, is_first), out
 
-    def _last(self, reverse: bool, grid: Diagonals) -> int:
-        return 0 if reverse else grid.sizes[0] - 1
-
-    def masks(self, here: Row, below: Row | None, step: Step) -> tuple[_Starts, ...]:
-        assert below is not None
-        (size,), (period,), (shift,) = below.grid.sizes, below.grid.periods, below.shift
-
-        def starts(shift: Any) -> tuple[_Starts, ...]:
-            p = jnp.arange(period)
-            q = rings(p, (shift,), (period,))
-            made = []
-            for reverse in self.reverse:
-                first = size - 1 if reverse else 0
-                one, two = p == first, q == first
-                made.append(_Starts(one | two, one & two))
-            return tuple(made)
-
-        if isinstance(shift, int):
-            return starts(shift)
-        return materialized(jax.vmap(starts, out_axes=-1) if below.several else starts, shift)
+    def _last(self, grid: Diagonals) -> int:
+        return 0 if self.reverse else grid.sizes[0] - 1
 
     def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
+        """The states of pairs, one time after the other."""
         (given,), first, second = pairs, seen.first, seen.second
         moment = rescaled(given.moment, first.given, second.given)
         factors = first.given[0] * second.given[0]
-        ntk = None if given.ntk is None else factors * given.ntk
-        made = []
-        for k, reverse in enumerate(self.reverse):
-            one, two = (_Side(side.times[k], side.inverse[0]) for side in (first, second))
-            made.append(self._scanned(Pairs(moment, ntk), seen.masks[k], one, two, reverse, step))
-        total = made[0] if len(made) == 1 else jax.tree.map(lambda a, b: 0.5 * (a + b), *made)
-        return total if step.here.form.has_tangent else Pairs(total.moment)
-
-    def _scanned(
-        self, given: Pairs, starts: _Starts, first: "_Side", second: "_Side", reverse: bool,
-        step: Step,
-    ) -> Pairs:  # fmt: skip
-        """The pairs of states in one direction."""
-        bias = self.bias_var * jnp.square(first.inverse - second.inverse)
-        shared = jnp.asarray(self.start_var, given.moment.dtype) * (first.inverse * second.inverse)
-        alike = self.start_var * jnp.square(first.inverse - second.inverse)
+        given = Pairs(moment, None if given.ntk is None else factors * given.ntk)
+        inverse1, inverse2 = first.inverse[0], second.inverse[0]
+        bias = self.bias_var * jnp.square(inverse1 - inverse2)
+        shared = jnp.asarray(self.start_var, moment.dtype) * (inverse1 * inverse2)
+        alike = self.start_var * jnp.square(inverse1 - inverse2)
         with_tangent = step.here.form.has_tangent
 
         def body(state: Pairs, at: Any) -> tuple[Pairs, Pairs]:
-            given, starts, one, two = at
-            either, both = (on_positions(mask, given.moment.ndim) for mask in starts)
+            given, one, two = at
+            either, both = one.is_first + two.is_first > 0, one.is_first * two.is_first > 0
             anew = jnp.where(both, alike, one.before + two.before)
             before = jnp.where(either, anew, state.moment)
             after = self.weight_var * given.moment + self.state_var * before + bias
@@ -251,17 +220,10 @@ class Recurrence(RowOperation):
                 ntk = added(ntk, self.weight_var * given.ntk)
             return (made := Pairs(dual.distance, ntk * dual.slope)), made
 
-        zeros = jnp.zeros_like(given.moment[0])
+        zeros = jnp.zeros_like(moment[0])
         start = Pairs(zeros, zeros if with_tangent else None)
-        over = given, starts, first.times, second.times
-        _, states = lax.scan(jax.checkpoint(body), start, over, reverse=reverse)
+        over = given, first.times, second.times
+        _, states = lax.scan(jax.checkpoint(body), start, over, reverse=self.reverse)
         if self.is_sequence:
             return states
-        return states.map(lambda a: a[self._last(reverse, step.below)])
-
-
-class _Side(NamedTuple):
-    """One side of the pairs: what it has at every time, and 1 / s."""
-
-    times: _Times
-    inverse: Array
+        return states.map(lambda a: a[self._last(step.below)])

@@ -29,7 +29,8 @@ from ntkjax._kernel.algebra.diagonals import (
 )
 from ntkjax._kernel.algebra.image import Image, on_positions
 from ntkjax._kernel.algebra.operation import Collector, Context, Seen, Step
-from ntkjax._kernel.algebra.pairs import Mixture, Pairs, mixed_distance
+from ntkjax._kernel.algebra.pairs import Mixture, Pairs, across_masses
+from ntkjax._kernel.operations.near import Before, any_near, mixed_of_near
 
 
 class WholeOperation(Collector):
@@ -73,6 +74,7 @@ class _Linear(NamedTuple):
 
     weights: Array  # [P, p, image], positions of all axes in one
     mixture: Mixture | None  # [P, image]
+    before: Before | None  # for images that nearly agree
 
 
 class LinearMap(WholeOperation):
@@ -100,7 +102,7 @@ class LinearMap(WholeOperation):
 
     def of_weights(self, weights: Array) -> _Linear:
         """What pairs need of an image of these weights, where covariances are held."""
-        return _Linear(weights, None)
+        return _Linear(weights, None, None)
 
     def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, _Linear]:
         (image,), step = images, context.step
@@ -117,19 +119,39 @@ class LinearMap(WholeOperation):
         mixed = _mapped(below, weights, weights)
         energy = 0.5 * jnp.diagonal(mixed, axis1=-2, axis2=-1).T
         mixture = Mixture(mean, jnp.sum(weights, 1), energy)
+        apart = jnp.moveaxis(mixed, 0, -1) - energy[:, None] - energy[None]
+        before = Before(weights, var.T, jnp.moveaxis(below, 0, -1), apart)
         after = padded_map(jnp.maximum(mixture.variance(), 0.0), step.here.cross)
-        return image.with_variance(after), _Linear(weights, mixture)
+        return image.with_variance(after), _Linear(weights, mixture, before)
 
     def whole(self, pairs: Pairs, seen: Seen, step: Step) -> Pairs:
         first, second, here = seen.first, seen.second, step.here.cross
-        after = pairs.map(lambda a: _mapped(square(a, step.below), first.weights, second.weights))
+        given = pairs.map(lambda a: square(a, step.below))
+
+        def mapped(matrix: Array) -> Array:
+            return _mapped(matrix, first.weights, second.weights)
+
         if not step.here.form.is_distance:
-            return after.map(lambda a: interleaved(a, here))
-        sides = as_pairs(first.mixture, second.mixture, after.moment.ndim > 3)
-        distance = mixed_distance(after.moment, *sides)
+            return given.map(mapped).map(lambda a: interleaved(a, here))
+        are_pairs = given.moment.ndim > 3
+        sides = as_pairs(first.mixture, second.mixture, are_pairs)
+
+        def plain(matrix: Array) -> Array:
+            """M - e1 - e2, of pairs that do not nearly agree."""
+            return mapped(matrix) - sides[0].energy - sides[1].energy
+
+        if are_pairs:
+            one, two = first.before, second.before
+            is_near = any_near(given.moment, one.variance, two.variance, seen.same)
+            near = lambda matrix: mixed_of_near(matrix, one, two)  # noqa: E731
+            mixed = lax.cond(is_near, near, plain, given.moment)
+        else:
+            mixed = plain(given.moment)
+        distance = jnp.maximum(mixed + across_masses(*sides), 0.0)
         if seen.same is not None:
             distance = jnp.where(of_themselves(seen.same, distance), 0.0, distance)
-        return Pairs(distance, after.ntk).map(lambda a: interleaved(a, here))
+        ntk = None if given.ntk is None else mapped(given.ntk)
+        return Pairs(distance, ntk).map(lambda a: interleaved(a, here))
 
 
 def flat_map(image_map: Array, grid: Diagonals) -> Array:

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from ntkjax._kernel.algebra.batch import Batch
+from ntkjax._kernel.algebra.batch import Batch, data_of_kernel
 from ntkjax._kernel.algebra.graph import Graph, Node, Part, Value, build_all, map_value
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import LayerError
@@ -92,9 +92,11 @@ def _is_masked(items: list[Any]) -> bool:
 
 def _keywords(items: list[Any]) -> dict[str, tuple[Any, Any]]:
     """The arrays that keywords of the call bring for first and second images; all inputs' alike."""
-    if isinstance(items[0], Kernel):
-        return {}
-    first, second = (Batch.of(batch).data for batch in items[0])
+    item = items[0]
+    if isinstance(item, Kernel):
+        first, second = (data_of_kernel(item, side) for side in range(2))
+    else:
+        first, second = (Batch.of(batch).data for batch in item)
     return {name: (array, second.get(name, array)) for name, array in first.items()}
 
 

@@ -9,7 +9,9 @@ from ntkjax.stax import (
     Dense,
     Erf,
     GlobalAvgPool,
+    GlobalSelfAttention,
     LayerNorm,
+    Recurrent,
     Relu,
 )
 from tests.contract import twins, twins_masks
@@ -104,5 +106,24 @@ CASES = [
             masked(twins.conv((3,), **CONV)), twins_masks.layer_norm((0,)), masked(RELU),
             masked(twins.conv((2,), b_std=0.3), twins_masks.middle((2,))),
         ), (5, 2), widths=(64, 128), call=with_masks,
+    ),
+    Case(
+        "masks of a recurrent layer", (),
+        lambda n: [
+            Recurrent(n, Erf(), 1.2, 1.1, 0.2, 0.5, return_sequences=True, bidirectional=True),
+            GlobalAvgPool(),
+        ],
+        masked_serial(
+            twins_masks.recurrent(
+                error_function(), 1.2, 1.1, 0.2, 0.5, return_sequences=True, bidirectional=True,
+            ),
+            twins_masks.global_avg_pool,
+        ), (5, 2), widths=(256,), call=with_masks,
+    ),
+    Case(
+        "masks of attention", (),
+        lambda n: [GlobalSelfAttention(32, n, 16, 2, W_value_std=1.2)],
+        masked_serial(twins_masks.attention(1.44, 1.0)),
+        (5, 2), widths=(1024,), call=with_masks,
     ),
 ]  # fmt: skip
