@@ -8,7 +8,7 @@ from ntkjax._layers.attention import (
 )
 from ntkjax._layers.batch_norm import BatchNorm
 from ntkjax._layers.branching import FanInProd, FanInSum, FanOut, Identity
-from ntkjax._layers.combinators import parallel, repeat, serial
+from ntkjax._layers.combinators import parallel, serial
 from ntkjax._layers.concat import FanInConcat
 from ntkjax._layers.conv import Conv
 from ntkjax._layers.conv_local import ConvLocal
@@ -32,6 +32,7 @@ from ntkjax._layers.pool import AvgPool, GlobalAvgPool, GlobalSumPool, SumPool
 from ntkjax._layers.powers import Hermite, Monomial, Polynomial, RectifiedMonomial, Sign
 from ntkjax._layers.rectifiers import ABRelu, Abs, LeakyRelu, Relu
 from ntkjax._layers.recurrent import Recurrent
+from ntkjax._layers.repetition import repeat
 from ntkjax._layers.requirements import Bool, Diagonal
 from ntkjax._layers.resize import ImageResize
 from ntkjax._layers.sequences import Embedding, PositionalEncoding

@@ -97,7 +97,7 @@ def flattened(
 ) -> tuple[list[Any], Value]:
     """Nested lists of inputs as a flat list of what `one_input` makes, and their structure."""
     flat: list[Any] = []
-    is_list = _is_list_of_shapes if argument == "shape" else _is_list
+    is_list = _is_list_of_shapes if argument == "shape" else is_list_of_inputs
 
     def walk(a: Any, b: Any, index: str) -> Value:
         name1, name2 = f"{argument}1{index}", f"{argument}2{index}"
@@ -130,7 +130,7 @@ def flattened(
     return flat, structure
 
 
-def _is_list(value: Any) -> bool:
+def is_list_of_inputs(value: Any) -> bool:
     """Whether it is a list of inputs; nested lists of numbers are one array."""
     return isinstance(value, (list, tuple)) and not is_numbers(value)
 
@@ -153,7 +153,7 @@ def _struct(name: str, shape: Any, dtype: Any) -> jax.ShapeDtypeStruct:
 
 
 def _came(value: Any) -> str:
-    if _is_list(value):
+    if is_list_of_inputs(value):
         return f"a list of {len(value)}"
     shape = getattr(value, "shape", None)
     return describe(value) if shape is None else f"an array of shape {shape}"
@@ -213,6 +213,7 @@ def check_batch_shape(name: str, shape: tuple[int, ...]) -> None:
 
 def as_kernel(name: str, kernel: Kernel, keeps_dtype: bool) -> Kernel:
     """A kernel as an input: its numbers as arrays of floats; raises where they are none."""
+    kernel = _in_usual_layout(kernel)
     arrays = {}
     for field in _NUMBERS:
         value = getattr(kernel, field)
@@ -236,6 +237,21 @@ def as_kernel(name: str, kernel: Kernel, keeps_dtype: bool) -> Kernel:
             arrays[field] = _mask_of_kernel(f"{name}.{field}", mask, shape, kernel.channel_axis)
     arrays["x1_is_x2"] = jnp.asarray(kernel.x1_is_x2, bool)
     return kernel.replace(**{"distance": None, **arrays})
+
+
+def _in_usual_layout(kernel: Kernel) -> Kernel:
+    """A kernel with positions in order, `cov1` of single examples, and a tangent for each pair."""
+    if kernel.is_reversed:
+        kernel = kernel.reverse()
+    if not kernel.diagonal_batch:
+        alone = [None if c is None else jnp.moveaxis(jnp.diagonal(c), -1, 0)
+                 for c in (kernel.cov1, kernel.cov2)]  # fmt: skip
+        kernel = kernel.replace(
+            cov1=alone[0], cov2=alone[1], diagonal_batch=True, distance=kernel.distance
+        )
+    if kernel.ntk is not None and np.ndim(kernel.ntk) == 0:
+        kernel = kernel.replace(ntk=jnp.broadcast_to(kernel.ntk, np.shape(kernel.nngp)))
+    return kernel
 
 
 def _mask_of_kernel(name: str, mask: Any, shape: tuple[int, ...], channel_axis: int) -> Array:

@@ -1,7 +1,7 @@
 """The argument `get`: which kernels a caller asks for, and the shape of the answer.
 
 It means the same in `kernel_fn`, in the functions that predict, and in the empirical kernels: a
-name gives one value, a tuple of names a named tuple of values.
+name, in upper or lower case, gives one value, a tuple of names a named tuple of values.
 """
 
 import collections
@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from ntkjax._kernel.algebra.errors import UnsupportedError
 from ntkjax._kernel.arrays import describe
 
 
@@ -23,9 +24,10 @@ def requested_names(get: object, known: tuple[str, ...], meaning: str) -> tuple[
             f"get must be a string, a tuple of strings or None, of {known}, got {describe(get)}: "
             f"{mend}"
         )
+    names = tuple(name.lower() for name in names)
     if not names or not set(names) <= set(known):
-        raise ValueError(f"get must name one or more of {known}, got get={get!r}: {mend}")
-    return tuple(names)
+        raise UnsupportedError(f"get must name one or more of {known}, got get={get!r}: {mend}")
+    return names
 
 
 def answer(
@@ -33,7 +35,7 @@ def answer(
 ) -> Any:
     """`compute(name)` alone when `get` is a string, else a named tuple over all names."""
     if isinstance(get, str):
-        return compute(get)
+        return compute(names[0])
     return named_tuple(type_name, names, [compute(name) for name in names])
 
 

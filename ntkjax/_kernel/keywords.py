@@ -14,13 +14,14 @@ import numpy as np
 from jax import Array
 
 from ntkjax._jax_compat import is_concrete
+from ntkjax._kernel.algebra.errors import UnsupportedError
 from ntkjax._kernel.algebra.graph import Part, keywords_of
 from ntkjax._kernel.arrays import check_finite, default_float, describe, real_array
 
 Data = dict[str, Any]
 
 #: Keywords of neural-tangents 0.6.5 that any network takes, and the values that they may have.
-_UNUSED = {"diagonal_batch": (None, True), "pattern": (None,)}
+_UNUSED = {"pattern": (None,)}
 
 
 def checked_keywords(part: Part, named: tuple[str, ...], kwargs: dict[str, Any]) -> Data:
@@ -94,7 +95,7 @@ def _split(name: str, value: Any) -> tuple[Any, Any]:
         return value, value
     one, two = value
     if one is None or (two is not None and isinstance(two, str)):
-        raise ValueError(
+        raise UnsupportedError(
             f"kernel_fn: {name}=({describe(one)}, {describe(two)}) has no value for x1; give one "
             "for each batch, or one for both."
         )

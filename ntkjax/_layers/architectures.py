@@ -6,7 +6,7 @@ from typing import Any
 
 from ntkjax._layers.branching import FanInSum, FanOut, Identity
 from ntkjax._layers.checks import check_choice, check_count, check_counts
-from ntkjax._layers.combinators import parallel, repeat, serial
+from ntkjax._layers.combinators import parallel, serial
 from ntkjax._layers.conv import Conv
 from ntkjax._layers.dense import Dense
 from ntkjax._layers.flatten import Flatten
@@ -14,6 +14,7 @@ from ntkjax._layers.layer import Layer
 from ntkjax._layers.parameterization import Scalar
 from ntkjax._layers.pool import AvgPool, GlobalAvgPool
 from ntkjax._layers.rectifiers import Relu
+from ntkjax._layers.repetition import repeat
 
 #: Convolutions at the three resolutions of Myrtle networks, by their number of layers.
 _MYRTLE = {5: (2, 1, 1), 7: (2, 2, 2), 10: (3, 3, 3)}

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, random
 
+from ntkjax._kernel.algebra.errors import UnsupportedLayerError
 from ntkjax._kernel.algebra.graph import Graph, Structure, Value, single
 from ntkjax._kernel.algebra.operation import LayerError, operation, static
 from ntkjax._kernel.operations.affine import Affine
@@ -125,7 +126,7 @@ class _Attention(Structure):
     def build(self, graph: Graph, value: Value, place: str) -> Value:
         index = single(value, place)
         if not self.linear_scaling and self.mechanism != "IDENTITY":
-            raise NotImplementedError(
+            raise UnsupportedLayerError(
                 f"{place}: its kernel has no known closed form for linear_scaling=False and "
                 f"attention_mechanism={self.mechanism!r}; use linear_scaling=True, or "
                 "attention_mechanism='IDENTITY'."
@@ -279,16 +280,16 @@ def GlobalSelfAttention(
         keys = random.split(rng, 6)
         if positions.kind != "NONE":
             width = positions.width(channels)
-            sizes = tuple(n for i, n in enumerate(input_shape) if i not in (batch, axis))
-            embedded = random.normal(keys[5], (*sizes, width))
+            embedded = random.normal(keys[5], _replaced(input_shape, {batch: 1, axis: width}))
             if positions.kind == "CONCAT":
                 seen = channels + width
                 of_values = seen if positions.in_values else channels
         shapes = (heads, seen, n_key), (heads, seen, n_key), (heads, of_values, n_val)
         queries, of_keys, values = map(random.normal, keys[:3], shapes)
         outputs = random.normal(keys[3], (heads * n_val, n_out))
-        biases = None if bias is None else random.normal(keys[4], (n_out,))
-        shape = (*input_shape[:axis], n_out, *input_shape[axis + 1 :])
+        alone = _replaced((1,) * len(input_shape), {axis: n_out})
+        biases = None if bias is None else random.normal(keys[4], alone)
+        shape = _replaced(input_shape, {axis: n_out})
         return shape, (None if is_linear else queries, of_keys, values, outputs, biases, embedded)
 
     def apply_fn(
@@ -304,6 +305,8 @@ def GlobalSelfAttention(
         if mask is not None:
             masked = jnp.all(jnp.broadcast_to(mask, inputs.shape), axis, keepdims=True)
             masked = jnp.moveaxis(masked, (batch, axis), (0, -1)).reshape(*x.shape[:2])
+        if embedded is not None:
+            embedded = jnp.moveaxis(embedded, (batch, axis), (0, -1))[0]
         seen = _embedded(x, embedded, sizes, positions, masked)
         check_channels(_NAME, seen.shape[-1], keys.shape[1], inputs.shape)
         of_values = seen if positions.in_values else x
@@ -315,11 +318,11 @@ def GlobalSelfAttention(
             scores = jnp.where(masked[:, None, None, :], jnp.asarray(least, x.dtype), scores)
         weights = _FUNCTIONS[mechanism](scores)
         value = jnp.einsum("npc,hcv->nhpv", of_values, values)
-        made = jnp.einsum("nhpq,nhqv->nphv", weights, value).reshape(*x.shape[:2], -1)
+        made = jnp.einsum("nhpq,nhqv->npvh", weights, value).reshape(*x.shape[:2], -1)
         scale = val * out / (outputs.shape[0] * of_values.shape[-1]) ** 0.5
         made = jnp.asarray(scale, x.dtype) * (made @ outputs)
         if biases is not None:
-            made = made + jnp.asarray(bias, x.dtype) * biases[None, None]
+            made = made + jnp.asarray(bias, x.dtype) * biases.reshape(1, 1, -1)
         made = made.reshape(x.shape[0], *sizes, outputs.shape[1])
         return jnp.moveaxis(made, (0, -1), (batch, axis))
 
@@ -332,6 +335,11 @@ def GlobalSelfAttention(
         label += f", pos_emb_type={positions.kind!r}, W_pos_emb_std={show(positions.std)}"
     axes, mask_fn = (batch_axis, channel_axis), over_channels(channel_axis)
     return make_layer(_NAME, label, (part,), init_fn, apply_fn, axes, mask_fn)
+
+
+def _replaced(shape: Shape, sizes: dict[int, int]) -> Shape:
+    """A shape with other sizes along some axes."""
+    return tuple(sizes.get(axis, size) for axis, size in enumerate(shape))
 
 
 def _check_member(argument: str, value: Any, choices: type[enum.Enum]) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from jax import Array
 
 from ntkjax._jax_compat import is_traced
+from ntkjax._kernel.algebra.errors import UnsupportedError
 from ntkjax._kernel.arrays import default_float, describe
 
 Shape = tuple[int, ...]
@@ -29,7 +30,7 @@ def check_choice(layer: str, argument: str, value: Any, choices: Sequence[str]) 
     for choice in choices:
         if isinstance(value, str) and value.lower() == choice.lower():
             return choice
-    raise ValueError(
+    raise UnsupportedError(
         f"{layer}: {argument}={describe(value)} is unknown; expected one of {list(choices)}."
     )
 
@@ -117,7 +118,7 @@ def check_degree(layer: str, argument: str, value: Any, most: int) -> int:
     number = _integer(layer, argument, value)
     if number is not None and 0 <= number <= most:
         return number
-    raise ValueError(
+    raise UnsupportedError(
         f"{layer}: {argument}={describe(value)}, expected an integer from 0 to {most}."
     )
 

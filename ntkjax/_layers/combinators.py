@@ -1,4 +1,4 @@
-"""Combinators: serial, parallel, repeat."""
+"""Combinators: serial and parallel."""
 
 from typing import Any
 
@@ -7,7 +7,6 @@ from jax import Array
 
 from ntkjax._kernel.algebra.graph import Parallel, Serial
 from ntkjax._kernel.kernel_fn import KernelFn
-from ntkjax._layers.checks import check_count
 from ntkjax._layers.layer import Layer, label_of, part_of
 
 
@@ -56,7 +55,9 @@ def serial(*layers: Any) -> Layer:
 
     def init_fn(rng: Array, input_shape: Any) -> tuple[Any, list[Any]]:
         params = []
-        for layer, key in zip(layers, _split(rng, len(layers)), strict=True):
+        for layer in layers:
+            # One after the other, as in neural-tangents: the same key draws the same parameters.
+            rng, key = _split(rng, 2)
             input_shape, param = layer[0](key, input_shape)
             params.append(param)
         return input_shape, params
@@ -69,7 +70,7 @@ def serial(*layers: Any) -> Layer:
         return inputs
 
     label = f"serial({', '.join(map(label_of, layers))})"
-    return Layer(init_fn, apply_fn, KernelFn(Serial(parts), label))
+    return Layer.named("serial", init_fn, apply_fn, KernelFn(Serial(parts), label))
 
 
 def parallel(*layers: Any) -> Layer:
@@ -82,8 +83,9 @@ def parallel(*layers: Any) -> Layer:
       *layers: triples, one for each input.
 
     Returns:
-      `(init_fn, apply_fn, kernel_fn)` which take and return lists. Between `FanOut` and `FanInSum`
-      it makes branches; at either end of a network, several inputs or outputs.
+      `(init_fn, apply_fn, kernel_fn)` which take and return lists, or tuples of tuples. Between
+      `FanOut` and `FanInSum` it makes branches; at either end of a network, several inputs or
+      outputs.
 
     Raises:
       TypeError: a layer is no triple of functions.
@@ -111,54 +113,21 @@ def parallel(*layers: Any) -> Layer:
                 f"but {came} came; put FanOut({len(layers)}) before it, or pass one for each."
             )
 
-    def init_fn(rng: Array, input_shape: Any) -> tuple[Any, list[Any]]:
+    def init_fn(rng: Array, input_shape: Any) -> tuple[Any, Any]:
         check("input shapes", input_shape)
         keys = _split(rng, len(layers))
         pairs = [layer[0](key, s) for layer, key, s in zip(layers, keys, input_shape, strict=True)]
-        return [shape for shape, _ in pairs], [param for _, param in pairs]
+        return tuple(shape for shape, _ in pairs), tuple(param for _, param in pairs)
 
-    def apply_fn(params: Any, inputs: Any, **kwargs: Any) -> list[Any]:
+    def apply_fn(params: Any, inputs: Any, **kwargs: Any) -> Any:
         check("inputs", inputs)
         _check_params("parallel", params, len(layers))
         keys = _split(kwargs.pop("rng", None), len(layers))
-        return [
+        kind = tuple if isinstance(inputs, tuple) else list
+        return kind(
             layer[1](param, x, rng=key, **kwargs)
             for layer, param, x, key in zip(layers, params, inputs, keys, strict=True)
-        ]
+        )
 
     label = f"parallel({', '.join(map(label_of, layers))})"
-    return Layer(init_fn, apply_fn, KernelFn(Parallel(parts), label))
-
-
-def repeat(layer: Any, n: int) -> Layer:
-    r"""Compose n copies of a layer, each with weights of its own.
-
-    .. math::
-        f = f^{(n)} \circ \dots \circ f^{(1)}.
-
-    Args:
-      layer: a triple.
-      n: how many copies; at least 1.
-
-    Returns:
-      `(init_fn, apply_fn, kernel_fn)`, the same as `serial(layer, ..., layer)`.
-
-    Raises:
-      ValueError: n is no positive integer.
-      TypeError: the layer is no triple of functions.
-
-    Source: Novak et al. 2020, arXiv 1912.02803, section 2.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from ntkjax import stax
-      >>> block = stax.serial(stax.Dense(8, W_std=2**0.5), stax.Relu())
-      >>> _, _, kernel_fn = stax.repeat(block, 50)
-      >>> round(float(kernel_fn(jnp.ones((1, 3)), get="nngp")[0, 0]), 4)
-      1.0
-    """
-    count = check_count("repeat", "n", n)
-    part_of(layer, "repeat", 0)
-    network = serial(*[layer] * count)
-    label = f"repeat({label_of(layer)}, {count})"
-    return Layer(network.init_fn, network.apply_fn, KernelFn(network.kernel_fn.part, label))
+    return Layer.named("parallel", init_fn, apply_fn, KernelFn(Parallel(parts), label))

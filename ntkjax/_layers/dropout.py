@@ -21,8 +21,8 @@ def Dropout(rate: float, mode: str = "train") -> Layer:
 
     for an example with itself, whose masks are the same; of two examples, or of two positions,
     masks are independent and both kernels stay as they are. Which entries are of an example with
-    itself is known where `kernel_fn` is called with one batch; two batches, even equal ones, are
-    different examples.
+    itself is known where `kernel_fn` is called with one batch, or with two of equal values; all
+    examples of two other batches are different ones.
 
     Args:
       rate: r, the probability to *keep* an activation, above 0 and at most 1; a number or a traced

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ntkjax._kernel.algebra.errors import UnsupportedLayerError
 from ntkjax._kernel.algebra.graph import Graph, Structure, Value, single
 from ntkjax._kernel.algebra.operation import LayerError, operation, static
 from ntkjax._kernel.algebra.signal import Signal
@@ -80,13 +81,13 @@ class _IndexAxes(Structure):
                     _check_entry(entry, shape, axis, place)
         batch = entries[signal.batch_axis]
         if isinstance(batch, int):
-            raise LayerError(
+            raise UnsupportedLayerError(
                 f"{place}: idx takes example {batch} alone, and so the batch axis "
                 f"{signal.batch_axis} would go away; use a slice, such as {batch}:{batch + 1}."
             )
         channels = entries[signal.channel_axis]
         if not (isinstance(channels, _Range) and channels.is_all):
-            raise LayerError(
+            raise UnsupportedLayerError(
                 f"{place}: idx cuts the channel axis {signal.channel_axis}, but the kernel is that "
                 "of infinitely many channels; leave this axis whole (:), or cut the inputs."
             )

@@ -1,5 +1,6 @@
 """The triple that every layer is, ours or a user's own."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +26,16 @@ class Layer(NamedTuple):
 
     def __repr__(self) -> str:
         return label_of(self)
+
+    @classmethod
+    def named(
+        cls, name: str, init_fn: Callable[..., Any], apply_fn: Callable[..., Any], kernel_fn: Any
+    ) -> "Layer":
+        """The triple, with the name of its layer on its functions, as neural-tangents puts it."""
+        for fn in (init_fn, apply_fn):
+            with contextlib.suppress(AttributeError):  # of what is no plain function
+                fn.__name__ = name
+        return cls(init_fn, apply_fn, kernel_fn)
 
 
 def label_of(layer: Any) -> str:
@@ -52,7 +63,8 @@ def make_layer(
     """
     label = f"{name}({arguments})"
     apply_fn = with_masks(name, apply_fn, mask_fn)
-    return Layer(init_fn, apply_fn, KernelFn(Named(tuple(parts), name, axes), label))
+    kernel_fn = KernelFn(Named(tuple(parts), name, axes), label)
+    return Layer.named(name, init_fn, apply_fn, kernel_fn)
 
 
 def part_of(layer: Any, combinator: str, position: int) -> Part:
@@ -68,4 +80,4 @@ def part_of(layer: Any, combinator: str, position: int) -> Part:
     kernel_fn = layer[2]
     if isinstance(kernel_fn, KernelFn):
         return kernel_fn.part
-    return Named((Custom(Traceable(kernel_fn)),), "custom layer", (0, -1))
+    return Named((Custom(Traceable(kernel_fn, *layer[:2])),), "custom layer", (0, -1))

@@ -10,6 +10,7 @@ from ntkjax._activations.covariances import CovarianceActivation
 from ntkjax._activations.gauss_hermite import GaussHermite
 from ntkjax._activations.quadrature import Quadrature
 from ntkjax._activations.scalar_function import ScalarFunction, check_pair_function
+from ntkjax._kernel.algebra.errors import UnsupportedError
 from ntkjax._kernel.algebra.operation import operation, static
 from ntkjax._kernel.arrays import default_float
 from ntkjax._layers.checks import check_count, check_flag
@@ -94,7 +95,7 @@ def Elementwise(
       3.0
     """
     if fn is None and nngp_fn is None:
-        raise ValueError(
+        raise UnsupportedError(
             "Elementwise: neither fn nor nngp_fn is given, so the layer would do nothing; give fn, "
             "the function, or nngp_fn, its expectation (cov12, var1, var2) -> E fn(u) fn(v)."
         )

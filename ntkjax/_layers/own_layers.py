@@ -5,12 +5,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from ntkjax._kernel.algebra.graph import Named
+from ntkjax._kernel.algebra.graph import Named, Serial
 from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.kernel_fn import KernelFn
 from ntkjax._kernel.operations.kernels import Custom
 from ntkjax._layers.checks import check_axis, check_flag
 from ntkjax._layers.layer import Layer
+from ntkjax._layers.masking import with_masks
 from ntkjax._layers.traceable import Traceable
 
 #: What `requires` may name. Kernels here always hold what the others ask for.
@@ -60,7 +61,10 @@ def layer(layer_fn: Callable[..., Any]) -> Callable[..., Layer]:
             )
         init_fn, apply_fn, kernel_fn = triple[:3]
         axes = kernel_fn.axes if isinstance(kernel_fn, Required) else (0, -1)
-        part = Named((Custom(Traceable(kernel_fn)),), name, axes)
+        inner = kernel_fn.kernel_fn if isinstance(kernel_fn, Required) else kernel_fn
+        if isinstance(inner, KernelFn):  # of layers of ours, put together
+            return Layer(init_fn, apply_fn, KernelFn(Serial((inner.part,)), f"{name}()"))
+        part = Named((Custom(Traceable(kernel_fn, init_fn, apply_fn)),), name, axes)
         return Layer(init_fn, apply_fn, KernelFn(part, f"{name}()"))
 
     return made
@@ -69,7 +73,9 @@ def layer(layer_fn: Callable[..., Any]) -> Callable[..., Layer]:
 def supports_masking(remask_kernel: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Mark a function that returns a layer and, as a fourth, what becomes of masks.
 
-    The fourth function is accepted and not called: what becomes of masks is read off the layer.
+    Its `apply_fn` is handed `mask`, booleans where the inputs are masked (None where nothing is),
+    and inputs that are zero there. The fourth function, of a mask and the shape of the inputs, says
+    where outputs are masked, of the finite network; of the kernel, that is read off the layer.
 
     Args:
       remask_kernel: whether the kernel at masked positions must be made zero again.
@@ -97,11 +103,23 @@ def supports_masking(remask_kernel: bool) -> Callable[[Callable[..., Any]], Call
     def decorated(layer_fn: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(layer_fn)
         def made(*args: Any, **kwargs: Any) -> Any:
-            return layer_fn(*args, **kwargs)[:3]
+            init_fn, apply_fn, kernel_fn, *mask_fn = layer_fn(*args, **kwargs)
+            name = getattr(layer_fn, "__name__", "layer")
+            masked = with_masks(name, _with_mask(apply_fn), mask_fn[0] if mask_fn else None)
+            return init_fn, masked, kernel_fn
 
         return made
 
     return decorated
+
+
+def _with_mask(apply_fn: Callable[..., Any]) -> Callable[..., Any]:
+    """An `apply_fn` that is handed a mask in every call, as in neural-tangents."""
+
+    def applied(params: Any, inputs: Any, **kwargs: Any) -> Any:
+        return apply_fn(params, inputs, **{"mask": None, **kwargs})
+
+    return applied
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ntkjax._layers.elementwise import elementwise
 from ntkjax._layers.layer import Layer
 
 
-def Relu(do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
+def Relu(do_stabilize: bool = False, do_backprop: bool = False) -> Layer:
     r"""Rectified linear unit, max(x, 0).
 
     .. math::
@@ -22,8 +22,8 @@ def Relu(do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
     finite everywhere.
 
     Args:
-      do_backprop: of no effect, for compatibility: gradients are always safe.
       do_stabilize: of no effect, for compatibility: the kernel is always stable.
+      do_backprop: of no effect, for compatibility: gradients are always safe.
 
     Returns:
       `(init_fn, apply_fn, kernel_fn)`.
@@ -43,7 +43,7 @@ def Relu(do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
     return elementwise("Relu", "", Rectifier(0.0, 1.0, is_nonnegative=True), jax.nn.relu)
 
 
-def LeakyRelu(alpha: float, do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
+def LeakyRelu(alpha: float, do_stabilize: bool = False, do_backprop: bool = False) -> Layer:
     r"""Leaky rectifier, alpha min(x, 0) + max(x, 0); see `ABRelu` for its kernel.
 
     .. math::
@@ -51,8 +51,8 @@ def LeakyRelu(alpha: float, do_backprop: bool = False, do_stabilize: bool = Fals
 
     Args:
       alpha: slope for negative inputs.
-      do_backprop: of no effect, for compatibility: gradients are always safe.
       do_stabilize: of no effect, for compatibility: the kernel is always stable.
+      do_backprop: of no effect, for compatibility: gradients are always safe.
 
     Returns:
       `(init_fn, apply_fn, kernel_fn)`.
@@ -73,15 +73,15 @@ def LeakyRelu(alpha: float, do_backprop: bool = False, do_stabilize: bool = Fals
     return _rectifier("LeakyRelu", show(slope), slope, 1.0)
 
 
-def Abs(do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
+def Abs(do_stabilize: bool = False, do_backprop: bool = False) -> Layer:
     r"""Absolute value, \|x\|.
 
     .. math::
         K' = \frac{2 r_1 r_2}{\pi} \left(\sin\theta + (\pi/2 - \theta) \cos\theta\right).
 
     Args:
-      do_backprop: of no effect, for compatibility: gradients are always safe.
       do_stabilize: of no effect, for compatibility: the kernel is always stable.
+      do_backprop: of no effect, for compatibility: gradients are always safe.
 
     Returns:
       `(init_fn, apply_fn, kernel_fn)`.
@@ -101,7 +101,7 @@ def Abs(do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
     return _rectifier("Abs", "", -1.0, 1.0)
 
 
-def ABRelu(a: float, b: float, do_backprop: bool = False, do_stabilize: bool = False) -> Layer:
+def ABRelu(a: float, b: float, do_stabilize: bool = False, do_backprop: bool = False) -> Layer:
     r"""Rectifier of two slopes, a min(x, 0) + b max(x, 0).
 
     .. math::
@@ -113,8 +113,8 @@ def ABRelu(a: float, b: float, do_backprop: bool = False, do_stabilize: bool = F
     Args:
       a: slope for negative inputs.
       b: slope for positive inputs.
-      do_backprop: of no effect, for compatibility: gradients are always safe.
       do_stabilize: of no effect, for compatibility: the kernel is always stable.
+      do_backprop: of no effect, for compatibility: gradients are always safe.
 
     Returns:
       `(init_fn, apply_fn, kernel_fn)`.

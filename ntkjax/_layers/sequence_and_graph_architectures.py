@@ -7,13 +7,14 @@ from ntkjax._layers.aggregate import Aggregate
 from ntkjax._layers.attention import GlobalSelfAttention
 from ntkjax._layers.branching import FanInSum, FanOut, Identity
 from ntkjax._layers.checks import check_count, check_flag
-from ntkjax._layers.combinators import parallel, repeat, serial
+from ntkjax._layers.combinators import parallel, serial
 from ntkjax._layers.dense import Dense
 from ntkjax._layers.layer import Layer
 from ntkjax._layers.norm import LayerNorm
 from ntkjax._layers.parameterization import Scalar
 from ntkjax._layers.pool import GlobalAvgPool, GlobalSumPool
 from ntkjax._layers.rectifiers import Relu
+from ntkjax._layers.repetition import repeat
 
 _ROOT_TWO = math.sqrt(2)
 

@@ -84,9 +84,9 @@ def test_nesting_of_serial_changes_nothing():
 def test_repeat_is_serial():
     block = serial(Dense(1, 1.3, 0.1), Relu())
     same(repeat(block, 3).kernel_fn(X1, X2), serial(*[block] * 3).kernel_fn(X1, X2), 1e-14)
-    _, params = repeat(block, 3).init_fn(jax.random.key(0), X1.shape)
-    assert len(params) == 3
-    weights = [layer[0][0] for layer in params]
+    _, params = repeat(block, 3).init_fn(jax.random.key(0), (2, 1))
+    weights, _ = params[0]
+    assert weights.shape == (3, 1, 1)
     assert not np.allclose(weights[1], weights[2]), "each copy has weights of its own"
 
 

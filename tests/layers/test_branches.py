@@ -134,9 +134,12 @@ def test_two_batches_are_different_examples():
     plain = Dense(1).kernel_fn(X, None, ("nngp", "ntk"))
     for name in ("nngp", "ntk"):
         wanted = np.asarray(getattr(plain, name))
-        np.testing.assert_allclose(network.kernel_fn(X, X, name), wanted, rtol=1e-12)
+        others = network.kernel_fn(X, X * (1 + 1e-12), name)
+        np.testing.assert_allclose(others, wanted, rtol=1e-10)
         itself = wanted + np.diag(np.diag(wanted))
         np.testing.assert_allclose(network.kernel_fn(X, None, name), itself, rtol=1e-12)
+        # Of equal values, they are one batch.
+        np.testing.assert_allclose(network.kernel_fn(X, X.copy(), name), itself, rtol=1e-12)
 
 
 ERRORS = {

@@ -268,7 +268,7 @@ ARGUMENTS = {
     ),
     "eps": (lambda: LayerNorm(eps=-1.0), ["LayerNorm: eps=-1.0", "at least 0"]),
     "batch_axis_out": (lambda: Flatten(batch_axis_out=3), ["Flatten: batch_axis_out=3", "0 or 1"]),
-    "no copies": (lambda: repeat(Dense(1), 0), ["repeat: n=0", "positive integer"]),
+    "no copies": (lambda: repeat(Dense(1), -1), ["repeat: n=-1", "integer from 0"]),
     "no branches": (lambda: FanOut(0), ["FanOut: num=0", "positive integer"]),
 }
 

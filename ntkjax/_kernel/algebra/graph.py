@@ -114,7 +114,7 @@ class at_place:
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if isinstance(error, LayerError) and not getattr(error, "placed", False):
-            placed = LayerError(f"{self.place}: {error}")
+            placed = type(error)(f"{self.place}: {error}")
             placed.placed = True  # type: ignore[attr-defined]
             raise placed from None
 

@@ -6,14 +6,16 @@ from typing import Any
 import jax
 from jax import Array
 
+from ntkjax._kernel.algebra.kernel_methods import KernelMethods
 from ntkjax._kernel.algebra.signal import Shape, Signal
 
-_STATIC = {"static": True}
+#: The second key is how neural-tangents says the same.
+_STATIC = {"static": True, "pytree_node": False}
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Kernel:
+class Kernel(KernelMethods):
     r"""The kernel of a layer's activations (or of a network's outputs) for two batches of inputs.
 
     .. math::
@@ -32,9 +34,10 @@ class Kernel:
       cov2: the same for the second batch; None when both batches are the same.
       x1_is_x2: boolean scalar, whether both batches are the same.
       is_gaussian: whether the activations are Gaussian with independent channels.
-      is_reversed: always False: spatial axes come in the order of the inputs.
+      is_reversed: whether the axes of positions come in the reverse order, as after `reverse`;
+        `kernel_fn` returns and makes them in the order of the inputs.
       is_input: whether this is the kernel of the inputs themselves.
-      diagonal_batch: always True: `cov1` pairs each image with itself alone.
+      diagonal_batch: whether `cov1` pairs each image with itself alone; (n1, n1, ...) where not.
       diagonal_spatial: whether only equal positions are held.
       shape1: shape of the activations of the first batch.
       shape2: shape of the activations of the second batch.
@@ -48,7 +51,10 @@ class Kernel:
         loses. It is 0 where a point is zero; None where it is not known.
 
     Returns:
-      A pytree; `replace` returns a copy with other values.
+      A pytree. `replace` returns a copy with other values, `asdict` and `astuple` the fields.
+      `slice`, `mask`, `transpose`, `reverse`, `dot_general` and an index, `kernel[:, 1:]`, give the
+      kernel of activations that the function of that name is applied to; `*`, `/`, `+` and `-` that
+      of activations times a number, or with a random one of that standard deviation added.
 
     Raises:
       TypeError: `replace` of a field that does not exist.

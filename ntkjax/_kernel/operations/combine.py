@@ -16,6 +16,7 @@ from typing import Any
 
 from jax import Array
 
+from ntkjax._kernel.algebra.errors import UnsupportedLayerError
 from ntkjax._kernel.algebra.image import Image, combined_scale, on_positions
 from ntkjax._kernel.algebra.operation import (
     Context,
@@ -199,7 +200,7 @@ def check_zero_mean(signals: Sequence[Signal]) -> None:
     """Each branch must be a zero-mean Gaussian, or its covariance with others need not vanish."""
     for i, signal in enumerate(signals):
         if not signal.is_gaussian:
-            raise LayerError(
+            raise UnsupportedLayerError(
                 f"branch {i} is not a zero-mean Gaussian, so that its covariance with the others "
                 "need not vanish; end it with a Dense or Conv (and put one before a skip "
                 "connection from the input)."

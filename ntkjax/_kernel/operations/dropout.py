@@ -39,6 +39,8 @@ class RandomMask(RowOperation):
 
     carries_supplement = True
     works_unscaled = True
+    #: Whether an example with itself has another kernel than with an equal one.
+    tells_examples_apart = True
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals

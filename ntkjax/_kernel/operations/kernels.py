@@ -6,7 +6,7 @@ their scales, and distances where they are known.
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -159,18 +159,43 @@ class _Custom(NamedTuple):
     own: Array  # covariances before, [p1, q1, ..., image]
     after: _Side
     own_after: Array | None  # covariances after
+    data: dict[str, Array]  # what a call brings for each image, [..., image]
 
 
 @operation
 class Custom(WholeOperation):
-    """Call a user's function of a full `Kernel`."""
+    """Call a user's function of a full `Kernel`.
 
-    kernel_fn: Callable[[Kernel], Kernel] = static()
+    Attributes:
+      kernel_fn: the function.
+      arrays: keywords of a call for it, of arrays; the same for all examples.
+      fixed: further ones, with values that are part of the program.
+      of_each: further ones that bring an array for each example: its shape and its dtype.
+    """
+
+    kernel_fn: Callable[..., Kernel] = static()
+    arrays: dict[str, Any] = dataclasses.field(default_factory=dict)
+    fixed: tuple[tuple[str, Any], ...] = static(default=())
+    of_each: tuple[tuple[str, tuple[tuple[int, ...], str]], ...] = static(default=())
+
+    def with_options(self, arrays: dict[str, Any], fixed: Any, of_each: Any) -> "Custom":
+        """The same with the keywords of a call."""
+        return dataclasses.replace(self, arrays=arrays, fixed=fixed, of_each=of_each)
+
+    @property
+    def keywords(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Keywords that bring arrays of images."""
+        return tuple(name for name, _ in self.of_each)
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         if len(signals) != 1:
             raise LayerError(f"a user's layer takes one input, but {len(signals)} came.")
-        out = jax.eval_shape(lambda: self.apply(_example(signals[0])))
+        n1, n2 = (shape[signals[0].batch_axis] for shape in (signals[0].shape1, signals[0].shape2))
+
+        def data(count: int) -> dict[str, Array]:
+            return {name: jnp.zeros((count, *tail), of) for name, (tail, of) in self.of_each}
+
+        out = jax.eval_shape(lambda: self.apply(_example(signals[0]), data(n1), data(n2)))
         return Signal(
             out.shape1,
             out.shape2,
@@ -193,9 +218,10 @@ class Custom(WholeOperation):
     def renews_scale(self, scales: tuple[int, ...]) -> bool:
         return True
 
-    def apply(self, kernel: Kernel) -> Kernel:
-        """The user's function; refuses what is no kernel."""
-        result = self.kernel_fn(kernel)
+    def apply(self, kernel: Kernel, data1: dict[str, Array], data2: dict[str, Array]) -> Kernel:
+        """The user's function, with what either side's images bring; refuses what is no kernel."""
+        pairs = {name: (data1[name], data2[name]) for name in self.keywords}
+        result = self.kernel_fn(kernel, **self.arrays, **dict(self.fixed), **pairs)
         if not isinstance(result, Kernel):
             raise LayerError(
                 f"the user's kernel_fn returned {type(result).__name__}, not a Kernel; return "
@@ -208,19 +234,22 @@ class Custom(WholeOperation):
         own = to_matrix(context.own.moment, step.below.all())
         scale = image.scale.reshape(-1, *(1,) * (own.ndim - 1))
         own = scale * (scale * own)
-        after = self._of_images(own, step.signal)
+        data = {name: image.data[name] for name in self.keywords}
+        after = self._of_images(own, step.signal, data)
         grid = step.here.cross
         made = image_of(context, after, grid, step.here.form.is_distance)
         last = lambda a: None if a is None else jnp.moveaxis(a, 0, -1)  # noqa: E731
         made = dataclasses.replace(made, data=image.data)
         side = _Side(made.scale, made.variance)
-        return made, _Custom(image.scale, jnp.moveaxis(own, 0, -1), side, last(after))
+        return made, _Custom(image.scale, jnp.moveaxis(own, 0, -1), side, last(after), data)
 
-    def _of_images(self, covariances: Array, signal: Signal) -> Array | None:
+    def _of_images(
+        self, covariances: Array, signal: Signal, data: dict[str, Array]
+    ) -> Array | None:
         """Covariances of images with themselves after the layer: a kernel for each image alone."""
         single = _with_batches(signal, 1, 1)
 
-        def one(cov: Array) -> Array | None:
+        def one(cov: Array, data: dict[str, Array]) -> Array | None:
             kernel = Kernel.of_signal(
                 single,
                 nngp=cov[None, None],
@@ -229,10 +258,11 @@ class Custom(WholeOperation):
                 cov2=None,
                 x1_is_x2=jnp.asarray(True),
             )
-            after = self.apply(kernel).cov1
+            alone = {name: array[None] for name, array in data.items()}
+            after = self.apply(kernel, alone, alone).cov1
             return None if after is None else after[0]
 
-        return jax.vmap(one)(covariances)
+        return jax.vmap(one)(covariances, _in_front(data))
 
     def stored(self, rows: Pairs, seen: Seen, step: Step) -> Pairs:
         first, second = seen.first, seen.second
@@ -250,12 +280,17 @@ class Custom(WholeOperation):
             cov2=None if seen.is_symmetric else cov2,
             x1_is_x2=jnp.asarray(seen.is_symmetric),
         )
-        after = self.apply(kernel)
+        after = self.apply(kernel, _in_front(first.data), _in_front(second.data))
         return rows_of_kernel(after, seen._replace(first=first.after, second=second.after), step)
 
     def stored_own(self, rows: Pairs, maps: _Custom, step: Step) -> Pairs:
         own = None if maps.own_after is None else jnp.moveaxis(maps.own_after, -1, 0)
         return rows_of_images(own, maps.after, step)
+
+
+def _in_front(data: dict[str, Array]) -> dict[str, Array]:
+    """Arrays of images with these along the first axis."""
+    return {name: jnp.moveaxis(array, -1, 0) for name, array in data.items()}
 
 
 def _with_batches(signal: Signal, count1: int, count2: int) -> Signal:

@@ -12,10 +12,10 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ntkjax._kernel.algebra.errors import UnsupportedLayerError
 from ntkjax._kernel.algebra.image import Image, new_scale, on_positions
 from ntkjax._kernel.algebra.operation import (
     Context,
-    LayerError,
     RowOperation,
     Seen,
     Step,
@@ -42,7 +42,7 @@ class Normalize(RowOperation):
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         (signal,) = signals
         if not signal.is_gaussian:
-            raise LayerError(
+            raise UnsupportedLayerError(
                 f"{signal.not_gaussian}, and only of Gaussian inputs is the mean over channels "
                 "known to vanish; insert a Dense or Conv before it."
             )
