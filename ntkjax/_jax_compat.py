@@ -2,7 +2,8 @@
 
 `jax.core.Tracer` is the class of every array whose values a transformation (jit, grad, vmap) has
 not computed yet. Code that must look at values asks here whether there are any. And the type of an
-array within `jax.shard_map` tells over which axes of the mesh it varies, under changing names.
+array within `jax.shard_map` tells over which axes of the mesh it varies, under changing names. How
+an equation of a traced program is evaluated by itself has changed as well.
 """
 
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import jax
 import jax.experimental
 from jax.core import Tracer
+from jax.extend.core import Literal
 
 
 def is_traced(value: Any) -> bool:
@@ -33,3 +35,17 @@ def double_precision() -> Any:
     """A context in which JAX knows float64, whatever its configuration."""
     home: Any = jax if hasattr(jax, "enable_x64") else jax.experimental
     return home.enable_x64(True)
+
+
+def is_literal(atom: Any) -> bool:
+    """Whether an input of an equation is a number that was written into the program."""
+    return isinstance(atom, Literal)
+
+
+def evaluated(equation: Any, values: list[Any]) -> list[Any]:
+    """The outputs of one equation of a traced program."""
+    primitive = equation.primitive
+    bound = primitive.get_bind_params(equation.params)
+    functions, parameters = bound if isinstance(bound, tuple) else ((), bound)
+    made = primitive.bind(*functions, *values, **parameters)
+    return list(made) if primitive.multiple_results else [made]

@@ -7,16 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ntkjax._finite.example_axes import example_axes, spread, with_keywords
 from ntkjax._finite.implementation import NtkImplementation, ntk_implementation
-from ntkjax._finite.network_kernel import Network, checked_output, network_kernel
-from ntkjax._finite.networks import (
-    Batch,
-    batches,
-    example_axes,
-    floating_parameters,
-    native_arrays,
-)
+from ntkjax._finite.network_kernel import checked_output, network_kernel
+from ntkjax._finite.networks import Batch, Network, batches, floating_parameters, native_arrays
 from ntkjax._finite.output_axes import output_axes
+from ntkjax._kernel.config import config
 
 
 def empirical_nngp_fn(
@@ -62,7 +58,7 @@ def empirical_nngp_fn(
         params = native_arrays(params)
         first, second = batches(x1, x2, kwargs)
 
-        def of_output(network: Network) -> Array:
+        def of_output(network: Network, _: Any) -> Array:
             shape1 = checked_output(network, params, first)
             shape2 = shape1 if second is None else checked_output(network, params, second)
             roles = output_axes(shape1, shape2, trace_axes, diagonal_axes)
@@ -70,7 +66,7 @@ def empirical_nngp_fn(
             y2 = y1 if second is None else network(params, second)
             return roles.product(y1, y2)
 
-        return _for_each_output(f, params, first, of_output)
+        return _for_each_output(f, params, first, None, of_output)
 
     return nngp_fn
 
@@ -90,7 +86,9 @@ def empirical_ntk_fn(
     `T[i, j] = sum_p df(x1)[i]/dp . df(x2)[j]/dp / n_outputs`, averaged over `trace_axes`. With wide
     layers it approaches the exact kernel at the rate 1/sqrt(width).
 
-    Call the returned function under `jax.jit` where it is called often.
+    Call the returned function under `jax.jit` where it is called often. It takes no more memory
+    than `ntkjax.config.memory_budget`, besides inputs and result, or than one backward pass of one
+    example (of one batch, without `vmap_axes`) if that is more.
 
     Args:
       f: `f(params, x, **kwargs)`, which returns an array or a pytree of arrays; each array has a
@@ -98,11 +96,12 @@ def empirical_ntk_fn(
       trace_axes: axes of the output that are averaged over, as a rule the channels.
       diagonal_axes: axes of the output of which the kernel keeps the diagonal.
       vmap_axes: an axis along which the examples of `x` and of `f(x)` are stacked, or a triple
-        `(axes of x, axis of f(x), dict of axes of keywords)`. It states that `f` treats each
-        example by itself (no batch normalisation); gradients then cost one example each, not one
-        batch. `f` is called with batches of one.
+        `(axes of x, axes of f(x), dict of axes of keywords)`; axes may be trees like `x` and
+        `f(x)`, with None for what examples share. It states that `f` treats each example by itself
+        (no batch normalisation); gradients then cost one example each, not one batch. `f` is
+        called with batches of one.
       implementation: `NtkImplementation` or its number: 0 chooses (the default), 1 multiplies
-        Jacobians, 2 takes NTK-vector products, which need little memory, and 3 is the same as 0.
+        Jacobians, 2 takes NTK-vector products, 3 takes gradients of weights apart.
       _j_rules: of no effect, for compatibility.
       _s_rules: of no effect, for compatibility.
       _fwd: of no effect, for compatibility.
@@ -116,9 +115,10 @@ def empirical_ntk_fn(
       `x1`, `x2`. A key `rng` is split in two, one for each of `x1` and `x2`.
 
     Raises:
-      ValueError: `trace_axes`, `diagonal_axes` or `vmap_axes` name no axis of the output; the first
-        two share an axis, or name one along which `f(x1)` and `f(x2)` differ in length;
-        `implementation` is unknown; the output is empty.
+      ValueError: `trace_axes` or `diagonal_axes` name no axis of the output, share an axis, or name
+        one along which `f(x1)` and `f(x2)` differ in length; `vmap_axes` are no trees like inputs
+        and outputs, name axes that there are not, or axes of different lengths; `implementation` is
+        unknown; the output is empty.
       TypeError: `f` is not callable, its output is not made of real floats, or `params` holds no
         floats.
 
@@ -140,8 +140,9 @@ def empirical_ntk_fn(
         params = native_arrays(params)
         first, second = batches(x1, x2, kwargs)
         floating, restore = floating_parameters(params)
+        axes = None if examples is None else with_keywords(examples, first.keywords)
 
-        def of_output(network: Network) -> Array:
+        def of_output(network: Network, axis: int | None) -> Array:
             return network_kernel(
                 lambda leaves, batch: network(restore(leaves), batch),
                 floating,
@@ -149,11 +150,14 @@ def empirical_ntk_fn(
                 second,
                 trace_axes,
                 diagonal_axes,
-                examples,
+                axes,
+                axis,
                 chosen,
+                config.budget(),
             )
 
-        return _for_each_output(f, params, first, of_output)
+        outputs = None if axes is None else axes.outputs
+        return _for_each_output(f, params, first, outputs, of_output)
 
     return ntk_fn
 
@@ -167,13 +171,18 @@ def _check_callable(f: Any) -> None:
 
 
 def _for_each_output(
-    f: Callable[..., Any], params: Any, batch: Batch, kernel: Callable[[Network], Array]
+    f: Callable[..., Any],
+    params: Any,
+    batch: Batch,
+    axes: Any,
+    kernel: Callable[[Network, int | None], Array],
 ) -> Any:
-    """`kernel` of each array that `f` returns, in the same pytree."""
+    """`kernel` of each array that `f` returns and its axis of examples, in the same pytree."""
     outputs = jax.eval_shape(lambda p: f(p, batch.x, **batch.keywords), params)
     tree = jax.tree.structure(outputs)
 
     def network(place: int) -> Network:
         return lambda p, b: jnp.asarray(jax.tree.leaves(f(p, b.x, **b.keywords))[place])
 
-    return jax.tree.unflatten(tree, [kernel(network(i)) for i in range(tree.num_leaves)])
+    along = spread("f(x)", axes, outputs)
+    return jax.tree.unflatten(tree, [kernel(network(i), axis) for i, axis in enumerate(along)])

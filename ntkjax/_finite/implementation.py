@@ -8,17 +8,19 @@ from ntkjax._kernel.arrays import describe
 class NtkImplementation(enum.IntEnum):
     """How `empirical_ntk_fn` computes J(x1) J(x2)'; all give the same kernel.
 
-    With n1, n2 the rows of the Jacobians and p the number of parameters:
+    Each works tile by tile within `ntkjax.config.memory_budget`: as many examples and outputs at a
+    time as fit, activations included.
 
     Attributes:
-      AUTO: JACOBIAN_CONTRACTION while its Jacobians are small, else NTK_VECTOR_PRODUCTS.
-      JACOBIAN_CONTRACTION: both Jacobians by reverse mode, then their product. Takes n1 + n2
-        backward passes, and (n1 + n2) p numbers of memory for one place of the traced and diagonal
-        axes at a time. Best where a forward pass is dear for its number of parameters
-        (convolutions).
-      NTK_VECTOR_PRODUCTS: a backward pass through f(x2) and then a forward-mode pass through f(x1),
-        for each row of the kernel. Memory of a few times p: best for very wide networks.
-      STRUCTURED_DERIVATIVES: accepted for compatibility; the same as AUTO.
+      AUTO: STRUCTURED_DERIVATIVES, or NTK_VECTOR_PRODUCTS where these promise to take less than
+        half of the multiplications.
+      JACOBIAN_CONTRACTION: both Jacobians by reverse mode, then their product.
+      NTK_VECTOR_PRODUCTS: for each row of f(x2) a backward pass, and forward-mode passes through
+        all of f(x1) along its gradient. Best where parameters are many and passes are cheap.
+      STRUCTURED_DERIVATIVES: as the Jacobians, but without the gradients of weights by reverse
+        mode. At a product or convolution of inputs x and weights they are sums over positions of x
+        times what goes back; these sums are matrix products, and where there are few positions,
+        as in a Dense layer, the kernel needs none of them.
 
     Source: Novak et al. 2022, arXiv 2206.08720, section 3.
 

@@ -1,57 +1,119 @@
 """The NTK of one output array of a network, whose examples may be mapped over."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from ntkjax._finite.example_axes import ExampleAxes
 from ntkjax._finite.implementation import NtkImplementation
-from ntkjax._finite.networks import Batch, ExampleAxes, per_example
+from ntkjax._finite.loops import merged, numbers, over
+from ntkjax._finite.networks import Batch, Network, Side, stacked, whole
 from ntkjax._finite.output_axes import OutputAxes, output_axes
-from ntkjax._finite.tangent_kernel import Rows, tangent_kernel
+from ntkjax._finite.tangent_kernel import backward_footprint, places_of, plan_of, tangent_kernel
+from ntkjax._finite.vector_products import vector_plan, vector_products
 
-Network = Callable[[Any, Batch], Array]
+#: NTK-vector products must promise to take so many times fewer multiplications to be chosen.
+_MARGIN = 2.0
 
 
 def network_kernel(
     network: Network,
-    params: Any,
+    leaves: Sequence[Array],
     first: Batch,
     second: Batch | None,
     trace_axes: int | Sequence[int],
     diagonal_axes: int | Sequence[int],
     examples: ExampleAxes | None,
+    axis: int | None,
     implementation: NtkImplementation,
+    budget: float,
 ) -> Array:
-    """J(x1) J(x2)' of `network`; `second` is None where it is the first."""
-    shape1 = checked_output(network, params, first)
-    shape2 = shape1 if second is None else checked_output(network, params, second)
+    """J(x1) J(x2)' of `network`; `second` is None where it is the first.
+
+    `axis` is the axis of examples of its output, or None where it takes a batch as a whole.
+    """
+    shape1 = checked_output(network, leaves, first)
+    shape2 = shape1 if second is None else checked_output(network, leaves, second)
     roles = output_axes(shape1, shape2, trace_axes, diagonal_axes)
-    if examples is None:
-        rows = [_whole(network, params, b, roles) for b in (first, second) if b is not None]
-        return tangent_kernel(roles, params, *_pair(rows), implementation)[0, 0]
-    axis = _example_axis(examples, len(shape1))
+    given = [batch for batch in (first, second) if batch is not None]
+    if examples is None or axis is None:
+        sides = [whole(network, batch) for batch in given]
+        return _kernel(roles, leaves, sides, implementation, budget)[0, 0]
+    if not -len(shape1) <= axis < len(shape1):
+        raise ValueError(
+            f"vmap_axes names axis {axis} of f(x), which has {len(shape1)} axes: pass the axis"
+            " along which examples are stacked"
+        )
+    axis %= len(shape1)
+    sides = [stacked(network, batch, examples, axis) for batch in given]
+    for side, shape in zip(sides, (shape1, shape2), strict=False):
+        if side.count != shape[axis]:
+            raise ValueError(
+                f"vmap_axes names {side.count} examples of x, but axis {axis} of f(x), of shape"
+                f" {shape}, has length {shape[axis]}: pass the axes along which the same examples"
+                " are stacked"
+            )
     local = roles.without(axis)
-
-    def one(p: Any, example: Batch) -> Array:
-        return jnp.squeeze(network(p, example), axis)
-
     if axis in roles.paired:
-        rows = [_mapped(one, params, b, local, examples) for b in (first, second) if b is not None]
-        kernel = tangent_kernel(local, params, *_pair(rows), implementation)
+        kernel = _kernel(local, leaves, sides, implementation, budget)
         place = _kernel_axis(roles, axis)
         return jnp.moveaxis(kernel, (0, 1), (place, place + 1))
-
-    def of_pair(*pair: Batch) -> Array:
-        rows = [_whole(one, params, b, local) for b in pair]
-        return tangent_kernel(local, params, *_pair(rows), implementation)[0, 0]
-
-    kernels = per_example(of_pair, examples, first, *([] if second is None else [second]))
+    kernels = _of_equal_examples(local, leaves, sides, implementation, budget)
     if axis in roles.traced:
         return jnp.mean(kernels, axis=0)
     return jnp.moveaxis(kernels, 0, _kernel_axis(roles, axis))
+
+
+def _kernel(
+    axes: OutputAxes,
+    leaves: Sequence[Array],
+    sides: Sequence[Side],
+    implementation: NtkImplementation,
+    budget: float,
+) -> Array:
+    """The kernel (examples1, examples2, *kernel of a pair) in the way that is asked for."""
+    places = places_of(axes)
+    if implementation == NtkImplementation.NTK_VECTOR_PRODUCTS:
+        vectors = vector_plan(places, leaves, sides, budget)
+        return vector_products(axes, leaves, sides, places, vectors)
+    plan = plan_of(axes, leaves, sides, implementation, budget)
+    if implementation == NtkImplementation.AUTO:
+        vectors = vector_plan(places, leaves, sides, budget)
+        if _MARGIN * vectors.work < plan.work:
+            return vector_products(axes, leaves, sides, places, vectors)
+    return tangent_kernel(axes, leaves, sides, plan)
+
+
+def _of_equal_examples(
+    axes: OutputAxes,
+    leaves: Sequence[Array],
+    sides: Sequence[Side],
+    implementation: NtkImplementation,
+    budget: float,
+) -> Array:
+    """The kernels (example, *kernel of a pair) of each example of x1 and the same one of x2."""
+    count = sides[0].count
+
+    def of_pair(number: Array) -> Array:
+        alone = [side._replace(arrays=side.some(number[None])) for side in sides]
+        return _kernel(axes, leaves, alone, implementation, budget / together)[0, 0]
+
+    together = 1
+    alone = [side._replace(arrays=side.some(np.arange(1))) for side in sides]
+    rows = places_of(axes)
+    all_rows = max(rows.paired1, rows.paired2) * rows.diagonal * rows.traced
+    plan = plan_of(axes, leaves, alone, implementation, budget)
+    takes = sum(
+        backward_footprint(network, leaves, side).bytes(1, all_rows)
+        for network, side in zip(plan.networks, alone, strict=True)
+    )
+    together = max(min(count, int(0.5 * budget / max(takes, 1))), 1)
+    parts = numbers(count, -(-count // -(-count // together)))
+    return merged(over(jax.vmap(of_pair), parts), 0)[:count]
 
 
 def checked_output(network: Network, params: Any, batch: Batch) -> tuple[int, ...]:
@@ -67,55 +129,6 @@ def checked_output(network: Network, params: Any, batch: Batch) -> tuple[int, ..
             f"f must return a non-empty array, got shape {output.shape}: pass some inputs"
         )
     return output.shape
-
-
-def _pair(rows: list[Rows]) -> tuple[Rows, Rows | None]:
-    return rows[0], rows[1] if len(rows) == 2 else None
-
-
-def _whole(network: Network, params: Any, batch: Batch, roles: OutputAxes) -> Rows:
-    """Rows of a network that takes its batch as a whole, as one example."""
-
-    def gradients(paired: Array, shared: Array) -> Any:
-        return jax.tree.map(
-            lambda g: g[None], _gradient(network, params, batch, roles, paired, shared)
-        )
-
-    return Rows(lambda p: network(p, batch)[None], gradients, 1)
-
-
-def _mapped(
-    network: Network, params: Any, batch: Batch, roles: OutputAxes, examples: ExampleAxes
-) -> Rows:
-    """Rows of a network that treats each example by itself."""
-
-    def outputs(p: Any) -> Array:
-        return per_example(lambda example: network(p, example), examples, batch)
-
-    def gradients(paired: Array, shared: Array) -> Any:
-        return per_example(
-            lambda example: _gradient(network, params, example, roles, paired, shared),
-            examples,
-            batch,
-        )
-
-    return Rows(outputs, gradients, jax.eval_shape(outputs, params).shape[0])
-
-
-def _gradient(
-    network: Network, params: Any, batch: Batch, roles: OutputAxes, paired: Array, shared: Array
-) -> Any:
-    output, pull = jax.vjp(lambda p: network(p, batch), params)
-    return pull(roles.cotangent(output.shape, paired, shared, output.dtype))[0]
-
-
-def _example_axis(examples: ExampleAxes, rank: int) -> int:
-    if not -rank <= examples.output < rank:
-        raise ValueError(
-            f"vmap_axes names axis {examples.output} of f(x), which has {rank} axes: pass the axis"
-            " along which examples are stacked"
-        )
-    return examples.output % rank
 
 
 def _kernel_axis(roles: OutputAxes, axis: int) -> int:

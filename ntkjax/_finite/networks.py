@@ -1,15 +1,18 @@
-"""A network as a function of its parameters alone, for one batch of inputs."""
+"""A network as a function of its parameters and of one example, for a batch of inputs."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._kernel.arrays import default_float, describe, is_numbers, native
+from ntkjax._finite.example_axes import ExampleAxes, axes_of_leaves
+from ntkjax._kernel.arrays import default_float, is_numbers, native
+
+Network = Callable[[Any, "Batch"], Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,13 +23,57 @@ class Batch:
     keywords: Mapping[str, Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class ExampleAxes:
-    """Along which axes of inputs, outputs and keywords the examples of a batch are stacked."""
+class Side(NamedTuple):
+    """A network on the examples of a batch, each by itself.
 
-    inputs: Any
-    output: int
-    keywords: Mapping[str, Any]
+    Attributes:
+      arrays: of the examples, which are stacked along the first axis.
+      network: from the parameters and the arrays of one example to its output.
+    """
+
+    arrays: list[Array]
+    network: Callable[[Any, Sequence[Array]], Array]
+
+    @property
+    def count(self) -> int:
+        """Number of examples."""
+        return self.arrays[0].shape[0]
+
+    @property
+    def example(self) -> list[jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of one example."""
+        return [jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in self.arrays]
+
+    def some(self, numbers: Array | np.ndarray) -> list[Array]:
+        """The arrays of some examples."""
+        return [jnp.take(a, numbers, axis=0) for a in self.arrays]
+
+
+def whole(network: Network, batch: Batch) -> Side:
+    """A network that takes its batch as a whole: one example, whose output is that of the batch."""
+    return Side([jnp.zeros((1,))], lambda params, _: network(params, batch))
+
+
+def stacked(network: Network, batch: Batch, axes: ExampleAxes, output: int) -> Side:
+    """A network that treats each example by itself.
+
+    It is called with batches of one, since networks as a rule want the axis of examples; `output`
+    is that axis of its output.
+    """
+    given = batch.x, {name: batch.keywords[name] for name in axes.keywords}
+    leaves, tree = jax.tree.flatten(given)
+    along = axes_of_leaves(axes, batch)
+    mapped = [i for i, axis in enumerate(along) if axis is not None]
+
+    def of_example(params: Any, arrays: Sequence[Array]) -> Array:
+        filled = list(leaves)
+        for i, array in zip(mapped, arrays, strict=True):
+            filled[i] = jnp.expand_dims(array, along[i])
+        x, keywords = jax.tree.unflatten(tree, filled)
+        made = network(params, Batch(x, {**batch.keywords, **keywords}))
+        return jnp.squeeze(made, output)
+
+    return Side([jnp.moveaxis(jnp.asarray(leaves[i]), along[i], 0) for i in mapped], of_example)
 
 
 def batches(x1: Any, x2: Any, keywords: Mapping[str, Any]) -> tuple[Batch, Batch | None]:
@@ -37,7 +84,7 @@ def batches(x1: Any, x2: Any, keywords: Mapping[str, Any]) -> tuple[Batch, Batch
     """
     x1, x2, keywords = _inputs(x1), _inputs(x2), native_arrays(dict(keywords))
     first = {name: v[0] if _is_pair(v) else v for name, v in keywords.items()}
-    if x2 is None:
+    if not jax.tree.leaves(x2):
         return Batch(x1, first), None
     second = {name: v[1] if _is_pair(v) else v for name, v in keywords.items()}
     rng = keywords.get("rng")
@@ -59,56 +106,6 @@ def _inputs(x: Any) -> Any:
 
 def _is_pair(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) == 2
-
-
-def example_axes(vmap_axes: Any) -> ExampleAxes | None:
-    """What `vmap_axes` says: None, one axis for inputs and outputs, or a triple."""
-    if vmap_axes is None:
-        return None
-    if isinstance(vmap_axes, int):
-        return ExampleAxes(vmap_axes, vmap_axes, {})
-    if (
-        isinstance(vmap_axes, tuple)
-        and len(vmap_axes) == 3
-        and isinstance(vmap_axes[1], int)
-        and isinstance(vmap_axes[2], dict | None)
-    ):
-        return ExampleAxes(vmap_axes[0], vmap_axes[1], vmap_axes[2] or {})
-    raise ValueError(
-        "vmap_axes must be None, an axis, or a triple (axes of x, axis of f(x), dict of axes of"
-        f" keywords), got {describe(vmap_axes)}: pass vmap_axes=0 where inputs and outputs are"
-        " stacked along their first axis"
-    )
-
-
-def per_example(fn: Callable[..., Any], axes: ExampleAxes, *batches: Batch) -> Any:
-    """`fn` of the i-th example of each batch, for all i; results are stacked along the first axis.
-
-    An example keeps its axis, of length 1, since networks as a rule want one.
-    """
-
-    def one(*examples: tuple[Any, Mapping[str, Any]]) -> Any:
-        return fn(
-            *[
-                Batch(_expand(x, axes.inputs), {**batch.keywords, **_expand(mapped, keyword_axes)})
-                for batch, (x, mapped), keyword_axes in zip(
-                    batches, examples, mapped_axes, strict=True
-                )
-            ]
-        )
-
-    mapped = [{n: v for n, v in b.keywords.items() if n in axes.keywords} for b in batches]
-    mapped_axes = [{n: axes.keywords[n] for n in m} for m in mapped]
-    return jax.vmap(one, in_axes=tuple((axes.inputs, m) for m in mapped_axes))(
-        *[(batch.x, m) for batch, m in zip(batches, mapped, strict=True)]
-    )
-
-
-def _expand(tree: Any, axes: Any) -> Any:
-    def at(axis: int | None, part: Any) -> Any:
-        return part if axis is None else jax.tree.map(lambda a: jnp.expand_dims(a, axis), part)
-
-    return jax.tree.map(at, axes, tree, is_leaf=lambda a: a is None)
 
 
 def floating_parameters(params: Any) -> tuple[list[Array], Callable[[list[Array]], Any]]:

@@ -38,9 +38,14 @@ class OutputAxes:
         return tuple(a for a in range(len(self.shape1)) if a not in self.shared)
 
     @property
-    def shared_shape(self) -> tuple[int, ...]:
-        """Lengths of the shared axes."""
-        return tuple(self.shape1[a] for a in self.shared)
+    def diagonal_shape(self) -> tuple[int, ...]:
+        """Lengths of the diagonal axes."""
+        return tuple(self.shape1[a] for a in self.diagonal)
+
+    @property
+    def traced_shape(self) -> tuple[int, ...]:
+        """Lengths of the traced axes."""
+        return tuple(self.shape1[a] for a in self.traced)
 
     def paired_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Lengths of the paired axes of an output of `shape`."""
@@ -59,23 +64,35 @@ class OutputAxes:
             drop(self.shape1), drop(self.shape2), shift(self.traced), shift(self.diagonal)
         )
 
-    def cotangent(self, shape: tuple[int, ...], paired: Array, shared: Array, dtype: Any) -> Array:
-        """One at flat places `paired` and `shared` of an output of `shape`, else zero."""
-        rows = self.paired_shape(shape)
-        at_pair = (jnp.arange(math.prod(rows)) == paired).astype(dtype).reshape(rows)
-        at_shared = (jnp.arange(math.prod(self.shared_shape)) == shared).astype(dtype)
-        both = jnp.multiply.outer(at_pair, at_shared.reshape(self.shared_shape))
-        order = self.paired + self.shared
-        return both.transpose(sorted(range(len(order)), key=order.__getitem__))
+    def cotangents(
+        self, shape: tuple[int, ...], paired: Array, diagonal: Array, traced: Array, dtype: Any
+    ) -> Array:
+        """One at flat places of an output of `shape`, else zero.
 
-    def select_shared(self, y: Array, shared: Array) -> Array:
+        Returns (paired, diagonal, traced, *shape), for all combinations of these places.
+        """
+        sizes = self.paired_shape(shape), self.diagonal_shape, self.traced_shape
+        units = [
+            jax.nn.one_hot(places, math.prod(size), dtype=dtype).reshape(-1, *size)
+            for places, size in zip((paired, diagonal, traced), sizes, strict=True)
+        ]
+        every = jnp.multiply.outer(jnp.multiply.outer(units[0], units[1]), units[2])
+        n, m = (1 + len(size) for size in sizes[:2])
+        axes = (*self.paired, *self.diagonal, *self.traced)
+        which = [a for a in range(every.ndim) if a not in (0, n, n + m)]
+        order = [which[axes.index(axis)] for axis in range(len(shape))]
+        return every.transpose(0, n, n + m, *order)
+
+    def select(self, y: Array, diagonal: Array, traced: Array) -> Array:
         """The entries `[*lead, paired places]` of `[*lead, *output]` at one shared place."""
         lead = y.ndim - len(self.shape1)
+        order = (*self.diagonal, *self.traced)
         front = y.transpose(
-            *[lead + a for a in self.shared], *range(lead), *[lead + a for a in self.paired]
+            *[lead + a for a in order], *range(lead), *[lead + a for a in self.paired]
         )
-        flat = front.reshape(-1, *y.shape[:lead], math.prod(self.paired_shape(y.shape[lead:])))
-        return jnp.take(flat, shared, axis=0)
+        paired = math.prod(self.paired_shape(y.shape[lead:]))
+        flat = front.reshape(-1, *y.shape[:lead], paired)
+        return jnp.take(flat, diagonal * math.prod(self.traced_shape) + traced, axis=0)
 
     def product(self, y1: Array, y2: Array) -> Array:
         """The kernel that is the outer product of two outputs."""
@@ -88,22 +105,18 @@ class OutputAxes:
         return total / math.prod(self.shape1[a] for a in self.traced)
 
     def assemble(self, blocks: Array) -> Array:
-        """The kernel from blocks `[shared places, paired places of y1, paired places of y2]`."""
-        n, m = len(self.shared), len(self.paired)
+        """The kernel from blocks `[diagonal places, paired places of y1, paired places of y2]`."""
+        n, m = len(self.diagonal), len(self.paired)
         array = blocks.reshape(
-            *self.shared_shape, *self.paired_shape(self.shape1), *self.paired_shape(self.shape2)
+            *self.diagonal_shape, *self.paired_shape(self.shape1), *self.paired_shape(self.shape2)
         )
         order = []
         for axis in range(len(self.shape1)):
-            if axis in self.shared:
-                order.append(self.shared.index(axis))
-            else:
+            if axis in self.diagonal:
+                order.append(self.diagonal.index(axis))
+            elif axis in self.paired:
                 order += [n + self.paired.index(axis), n + m + self.paired.index(axis)]
-        array = array.transpose(order)
-        places = [
-            i for i, axis in enumerate(order) if axis < n and self.shared[axis] in self.traced
-        ]
-        return jnp.mean(array, axis=tuple(places)) if places else array
+        return array.transpose(order)
 
 
 def output_axes(

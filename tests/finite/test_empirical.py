@@ -12,11 +12,10 @@ from ntkjax._finite import (
     empirical_kernel_fn,
     empirical_nngp_fn,
     empirical_ntk_fn,
-    tangent_kernel,
 )
 
 SHAPE = (2, 3)
-EXACT = [1, 2]
+EXACT = [1, 2, 3]
 
 
 def parameters(dtype=np.float64):
@@ -135,27 +134,6 @@ def test_without_second_inputs_they_are_the_first(vmap_axes, implementation, dia
     ):
         got, want = jax.jit(lambda p, fn=fn: (fn(x, None, p), fn(x, x, p)))(params)
         assert_close(got, np.asarray(want), tol=1e-13)
-
-
-@pytest.mark.parametrize("implementation", EXACT)
-def test_blocks_one_after_the_other_give_the_same(monkeypatch, implementation):
-    x1, x2, params = inputs(3), inputs(2, seed=2), parameters()
-    ntk_fn = empirical_ntk_fn(network, (2,), vmap_axes=0, implementation=implementation)
-    want = np.asarray(ntk_fn(x1, x2, params))
-    for at_once in (1, 700):
-        monkeypatch.setattr(tangent_kernel, "_AT_ONCE", at_once)
-        assert_close(ntk_fn(x1, x2, params), want, tol=1e-13)
-
-
-def test_auto_avoids_large_jacobians(monkeypatch):
-    def refuse(*_):
-        raise AssertionError("a large Jacobian was held")
-
-    x, params = inputs(3), parameters()
-    want = np.asarray(empirical_ntk_fn(network)(x, None, params))
-    monkeypatch.setattr(tangent_kernel, "_JACOBIAN", 10)
-    monkeypatch.setattr(tangent_kernel, "_contract_jacobians", refuse)
-    assert_close(empirical_ntk_fn(network)(x, None, params), want, tol=1e-13)
 
 
 @pytest.mark.parametrize("implementation", EXACT)

@@ -96,3 +96,24 @@ def test_get():
         kernel_fn(X1, X2, "ntkgp", PARAMS)
     with pytest.raises(TypeError, match="get must be a string"):
         kernel_fn(X1, X2, PARAMS, "ntk")
+
+
+@pytest.mark.parametrize(
+    ("axes", "keywords", "match"),
+    [
+        (({"left": 0}, 0, {}), {}, r"must be None, an axis, or a triple.*the axes of x must be"),
+        (({"left": 0, "right": 0}, 0, {}), {}, r"one length.*got 3 .*\(3, 2\), 2 .*\(2, 3\)"),
+        (({"left": 0, "right": 2}, 0, {}), {}, r"names axis 2 of x, which has an array of shape"),
+        (({"left": 0, "right": 1}, [0], {}), {}, "the axes of f.x. must be an axis or a tree like"),
+        (({"left": 0, "right": 1}, 1, {}), {}, r"names 3 examples of x, but axis 1 of f\(x\)"),
+        (({"left": 0, "right": 1}, 0, {"z": 0}), {}, r"names the keyword 'z', but the call has"),
+        ((None, 0, {}), {}, "names no axis of the inputs or keywords: pass vmap_axes=None"),
+    ],
+)
+def test_axes_of_examples_that_do_not_fit(axes, keywords, match):
+    def f(params, x):
+        return x["left"] @ params + (x["right"].T @ params[:, :1]).sum() * 0 * params[:1]
+
+    x = {"left": X1, "right": np.ones((2, 3))}
+    with pytest.raises(ValueError, match=match):
+        empirical_ntk_fn(f, trace_axes=(), vmap_axes=axes)(x, None, PARAMS, **keywords)
