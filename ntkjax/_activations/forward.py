@@ -14,11 +14,15 @@ import jax.numpy as jnp
 from jax import Array
 
 
-def forwards(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function of arrays of one shape, each entry by itself, for both kinds of autodiff.
+def forwards(
+    fn: Callable[..., Any], differentiated: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """The same function of arrays that broadcast, each entry by itself, for both kinds of autodiff.
 
-    `fn` takes arrays alone, and returns arrays of their shape in any pytree.
+    `fn` takes arrays alone, and returns arrays of their common shape in any pytree. If there is
+    `differentiated`, another way to compute the same, derivatives are those of this one.
     """
+    source = fn if differentiated is None else differentiated
 
     @jax.custom_jvp
     @functools.wraps(fn)
@@ -27,7 +31,7 @@ def forwards(fn: Callable[..., Any]) -> Callable[..., Any]:
 
     @wrapped.defjvp
     def _jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Any, Any]:
-        value, slopes = forwards(functools.partial(_with_slopes, fn))(*primals)
+        value, slopes = forwards(functools.partial(_with_slopes, source))(*primals)
 
         def total(slope: Array) -> Array:
             # Of a derivative, which has axes of directions in front of those of the arrays.

@@ -27,13 +27,15 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from ntkjax._activations.angle import Deviation, nearly_opposite
 from ntkjax._activations.forward import forwards
+from ntkjax._activations.linear_pieces import LinearPieces, inner_moments
+from ntkjax._activations.moments import Moments
 from ntkjax._activations.pieces import Pieces
 from ntkjax._activations.scalar_function import ACCURACY, ScalarFunction
-from ntkjax._kernel.algebra.operation import operation, static
 from ntkjax._kernel.algebra.roots import safe_sqrt
-from ntkjax._kernel.operations.pointwise import DualPair, FarPair
+
+#: So many edges are sorted by exchanges of whole arrays, which is fast, but long to compile.
+_FEW = 32
 
 
 class Rule(NamedTuple):
@@ -63,14 +65,6 @@ class Rule(NamedTuple):
         shape = (self.count,) + (1,) * ndim
         nodes, weights = (nodes + 1) / 2, weights / 2
         return jnp.asarray(nodes.reshape(shape), dtype), jnp.asarray(weights.reshape(shape), dtype)
-
-
-class Moments(NamedTuple):
-    """Expectations of a pair."""
-
-    covariance: Array  # E f(u) f(v)
-    distance: Array  # E (f(u) - f(v))^2
-    slope: Array  # E f'(u) f'(v)
 
 
 class _Turn(NamedTuple):
@@ -122,6 +116,7 @@ def pair_moments(
     second: Array,
     rest: Array,
     other: Array,
+    lines: LinearPieces | None = None,
 ) -> Moments:
     """The expectations of pairs, by the rule.
 
@@ -133,12 +128,19 @@ def pair_moments(
       second: standard deviations r2.
       rest: r1 r2 - K.
       other: r1 r2 + K.
+      lines: f, if it is linear between its kinks; the integral over y is then a formula.
     """
     arrays = jnp.broadcast_arrays(first, second, rest, other)
-    return forwards(functools.partial(_pair_moments, function, pieces, rule))(*arrays)
+    return forwards(functools.partial(_pair_moments, function, pieces, rule, lines))(*arrays)
 
 
-def _pair_moments(function: ScalarFunction, pieces: Pieces, rule: Rule, *arrays: Array) -> Moments:
+def _pair_moments(
+    function: ScalarFunction,
+    pieces: Pieces,
+    rule: Rule,
+    lines: LinearPieces | None,
+    *arrays: Array,
+) -> Moments:
     turn = _turn(*arrays)
 
     def given(x: Array) -> Moments:
@@ -151,9 +153,14 @@ def _pair_moments(function: ScalarFunction, pieces: Pieces, rule: Rule, *arrays:
             step = of_u[None] - of_v
             return Moments(of_u[None] * of_v, jnp.square(step), slope_u[None] * slope_v)
 
+        if lines is not None:
+            at = _edge(_stacked(lines.kinks, u) - mean[None], turn.rest[None], rule.reach)
+            return inner_moments(lines, of_u, slope_u, mean, turn.rest, at)
         inner = _edge(_stacked(pieces.edges, u) - mean[None], turn.rest[None], rule.reach)
         return _integral(_sorted(inner, rule, u), rule, integrand, _zeros(u))
 
+    if lines is not None:
+        pieces = Pieces(lines.kinks, lines.kinks)
     sharp = _edge(_stacked(pieces.edges, turn.std), turn.std[None], rule.reach)
     edges, away = (_stacked(part, turn.std) for part in _blurred(pieces))
     onto = (turn.slope * turn.std)[None]
@@ -208,7 +215,32 @@ def _stacked(numbers: tuple[float, ...], like: Array) -> Array:
 
 def _sorted(edges: Array, rule: Rule, like: Array) -> Array:
     """These edges and those of the density, `[edge, ...]`."""
-    return jnp.sort(jnp.concatenate([_stacked(rule.widths, like), edges]), axis=0)
+    together = jnp.concatenate([_stacked(rule.widths, like), edges])
+    if len(together) > _FEW:
+        return jnp.sort(together, axis=0)
+    rows = list(together)
+    for i, j in _exchanges(len(rows)):
+        rows[i], rows[j] = jnp.minimum(rows[i], rows[j]), jnp.maximum(rows[i], rows[j])
+    return jnp.stack(rows)
+
+
+@functools.cache
+def _exchanges(count: int) -> list[tuple[int, int]]:
+    """Pairs of places that are put in order, one after the other, to sort so many numbers.
+
+    Source: Batcher 1968, merging of odd and even places.
+    """
+    found, size = [], 1
+    while size < count:
+        step = size
+        while step >= 1:
+            for start in range(step % size, count - step, 2 * step):
+                for i in range(start, min(start + step, count - step)):
+                    if i // (2 * size) == (i + step) // (2 * size):
+                        found.append((i, i + step))
+            step //= 2
+        size *= 2
+    return found
 
 
 def _turn(first: Array, second: Array, rest: Array, other: Array) -> _Turn:
@@ -223,128 +255,3 @@ def _turn(first: Array, second: Array, rest: Array, other: Array) -> _Turn:
     cosine = jnp.where(near < 1, 1 - near, far - 1)
     ratio = r2 / jnp.where(r1 > 0, r1, 1.0)
     return _Turn(r1, cosine * ratio, r2 * safe_sqrt(near * far))
-
-
-# ---- the activation
-
-
-class _Point(NamedTuple):
-    var: Array
-    deviation: Deviation
-
-    @property
-    def std(self) -> Array:
-        return self.deviation.std
-
-
-@operation
-class Quadrature:
-    """Any function, by the rule of its dtype.
-
-    Attributes:
-      function: f.
-      name: of its layer, for messages.
-      is_nonnegative: whether f is.
-      degree: k, if f(a x) grows as a^k for large x; None if it is not known.
-    """
-
-    function: ScalarFunction = static()
-    name: str = static()
-    is_nonnegative: bool = static(default=False)
-    degree: int | None = static(default=None)
-
-    is_homogeneous = False
-    is_uniform = True
-
-    @property
-    def growth(self) -> int:
-        """The degree at infinity."""
-        return self.degree or 0
-
-    def cap(self, dtype: DTypeLike) -> float:
-        """Where squares come near the largest number of the dtype, if f is known there."""
-        return np.inf if self.degree is None else float(jnp.finfo(dtype).max) ** 0.48
-
-    def variance(self, var: Array) -> Array:
-        """E f(u)^2."""
-        return self._of_point(safe_sqrt(var), Rule.of(var.dtype))[0]
-
-    def _of_point(self, std: Array, rule: Rule) -> tuple[Array, Array]:
-        return point_moments(self.function, self._pieces(std), rule, std)
-
-    def _pieces(self, like: Array) -> Pieces:
-        return self.function.pieces(self.name, like.dtype)
-
-    def point(self, var: Array) -> _Point:
-        """Variance and standard deviation."""
-        return _Point(var, Deviation.of(var))
-
-    def wants_supplement(self, first: _Point, second: _Point, distance: Array) -> Array:
-        """Whether E (u + v)^2 would add digits: the pair is nearly opposite."""
-        return nearly_opposite(first.deviation, second.deviation, distance)
-
-    def pair(
-        self,
-        first: _Point,
-        second: _Point,
-        distance: Array,
-        *,
-        supplement: Array | None = None,
-        acute: bool = False,
-    ) -> DualPair:
-        """The expectations of a pair."""
-        del acute
-        product, across = first.std * second.std, jnp.square(first.std - second.std)
-        rest = _positive(0.5 * (distance - across))
-        other = 2 * product - rest
-        if supplement is not None:
-            other = jnp.where(rest > product, _positive(0.5 * (supplement - across)), other)
-        made = self._of_pair(first.std, second.std, rest, other, Rule.of(distance.dtype))
-        return DualPair(made.distance, made.slope, 0.5 * (first.var + second.var - distance))
-
-    def _of_pair(
-        self, first: Array, second: Array, rest: Array, other: Array, rule: Rule
-    ) -> Moments:
-        return pair_moments(self.function, self._pieces(rest), rule, first, second, rest, other)
-
-    def far(
-        self, first: _Point, second: _Point, covariance: Array, *, rest: Array | None = None
-    ) -> FarPair:
-        """The expectations of a pair; `rest` is r1 r2 - |K|, for the digits of parallel points."""
-        product, size = first.std * second.std, jnp.abs(covariance)
-        least = _positive(product - size) if rest is None else rest
-        most = product + size
-        is_acute = covariance > 0
-        near, far = jnp.where(is_acute, least, most), jnp.where(is_acute, most, least)
-        made = self._of_pair(first.std, second.std, near, far, Rule.of(covariance.dtype))
-        return FarPair(made.covariance, made.slope, made.distance)
-
-    def error(self, cov12: Array, var1: Array, var2: Array) -> tuple[Array, Array]:
-        """Bounds of the errors of E f(u) f(v) and E f'(u) f'(v).
-
-        The difference from a rule with three nodes less in each interval, which is far less exact;
-        what lies beyond the reach of the rule, as if the rest were as large as it is there; and the
-        rounding errors of the sums.
-        """
-        r1, r2 = jnp.sqrt(var1), jnp.sqrt(var2)
-        product, rule = r1 * r2, Rule.of(cov12.dtype)
-        arguments = r1, r2, _positive(product - cov12), _positive(product + cov12)
-        fine, coarse = (self._of_pair(*arguments, r) for r in (rule, rule.coarser()))
-        ends = rule.reach * jnp.asarray([-1.0, 1.0], cov12.dtype)
-        ends = ends.reshape((2,) + (1,) * cov12.ndim)
-        left = 2 * rule.reach * float(np.exp(-(rule.reach**2) / 2))
-        stds, bounds = (r1, r2), []
-        sizes = [self._of_point(std, rule) for std in stds]
-        at_ends = [self.function.with_slope(std[None] * ends) for std in stds]
-        for i, name in enumerate(("covariance", "slope")):
-            difference = jnp.abs(getattr(fine, name) - getattr(coarse, name))
-            most = [jnp.max(jnp.abs(both[i]), 0) for both in at_ends]
-            size = jnp.sqrt(sizes[0][i] * sizes[1][i])
-            rounding = 32 * float(jnp.finfo(cov12.dtype).eps) * size
-            bounds.append(difference + left * most[0] * most[1] + rounding)
-        return bounds[0], bounds[1]
-
-
-def _positive(x: Array) -> Array:
-    """Zero where x is below it by a rounding error, which leaves the derivatives as they are."""
-    return jnp.where(x < 0, x - lax.stop_gradient(x), x)

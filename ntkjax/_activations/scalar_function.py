@@ -11,6 +11,8 @@ import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
+from ntkjax._activations.expansion import Expansion, expansion_of
+from ntkjax._activations.linear_pieces import LinearPieces, linear_pieces_of
 from ntkjax._activations.pieces import NotSmoothError, Pieces, pieces_of
 from ntkjax._jax_compat import double_precision, is_traced
 
@@ -79,6 +81,15 @@ class ScalarFunction:
                 "expectation in closed form."
             ) from None
 
+    def expansion(self, layer: str, dtype: DTypeLike) -> Expansion | None:
+        """The expansion of its dual, made once; None if it has none."""
+        kinks = self.pieces(layer, dtype).kinks
+        return _expansion(self, kinks, jnp.finfo(dtype).bits)
+
+    def lines(self, layer: str, dtype: DTypeLike) -> LinearPieces | None:
+        """The lines of which it consists; None if it does not."""
+        return _lines(self, self.pieces(layer, dtype))
+
 
 class _Traced(Exception):
     """Values are not known."""
@@ -129,6 +140,27 @@ def _pieces(function: ScalarFunction, bits: int) -> Pieces:
         # A function of constants in float32, which may not be mixed with float64.
         sample = _sampler(function, np.float32)
         return pieces_of(sample, count, max(tolerance, 1e-6), 1e-5, 2.0**-20)
+
+
+@functools.lru_cache(maxsize=256)
+def _expansion(function: ScalarFunction, kinks: tuple[float, ...], bits: int) -> Expansion | None:
+    return _of_samples(function, lambda sample: expansion_of(sample, kinks, bits))
+
+
+@functools.lru_cache(maxsize=256)
+def _lines(function: ScalarFunction, pieces: Pieces) -> LinearPieces | None:
+    return _of_samples(function, lambda sample: linear_pieces_of(sample, pieces))
+
+
+def _of_samples(function: ScalarFunction, make: Callable[[Any], Any]) -> Any:
+    """What is made of values in float64; None of a function that has none."""
+    compiled = jax.jit(function.with_slope)
+    try:
+        with double_precision():
+            return make(lambda points: tuple(_known(compiled, points)))
+    except (TypeError, FloatingPointError):
+        # A function of constants in float32, which may not be mixed with float64.
+        return None
 
 
 def _sampler(function: ScalarFunction, dtype: Any) -> Callable[[np.ndarray], Any]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._activations.quadrature import Quadrature
+from ntkjax._activations.integrated import Quadrature
 from ntkjax._activations.scalar_function import ScalarFunction
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.algebra.graph import Named

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ntkjax import dual, stax
-from ntkjax._activations.quadrature import Quadrature
+from ntkjax._activations.integrated import Quadrature
 from ntkjax._activations.scalar_function import ScalarFunction
 from tests.helpers import fast_jit
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ntkjax import dual, stax
+from ntkjax._activations.scalar_function import ScalarFunction
 from tests.activations.test_quadrature import integral
 from tests.contract.expectations_smooth import FUNCTIONS
 from tests.helpers import fast_jit
@@ -19,6 +20,16 @@ PAIRS = np.array(
     [(v1, v2, sign) for v1 in SIZES for v2 in SIZES for sign in (1.0, -1.0)]
     + [(2.0**14, 2.0**14, 0.999), (1.0, 2.0**14, 0.5), (4.0, 2.0, -0.9)]
 )
+#: As many, all within the reach of the expansions.
+NEAR = np.array(
+    [
+        (v1, v2, sign)
+        for v1 in (2.0**-14, 1.0, 16.0)
+        for v2 in (2.0**-14, 1.0, 16.0)
+        for sign in (1.0, -1.0)
+    ]
+    + [(16.0, 16.0, 0.999), (1.0, 0.01, 0.5), (4.0, 2.0, -0.9)]
+)
 
 
 def sizes_of(of, pairs):
@@ -29,16 +40,48 @@ def sizes_of(of, pairs):
 
 @pytest.mark.parametrize("name", list(FUNCTIONS))
 def test_errors_over_all_sizes(name):
-    v1, v2, cosine = PAIRS.T
-    arguments = cosine * np.sqrt(v1 * v2), v1, v2
     made = dual(getattr(stax, name)())
+    for pairs in (PAIRS, NEAR):
+        check_errors(made, FUNCTIONS[name], pairs)
+
+
+def check_errors(made, functions, pairs):
+    """Those of E f f and E f' f', against the other integral."""
+    v1, v2, cosine = pairs.T
+    arguments = cosine * np.sqrt(v1 * v2), v1, v2
     double, single = made(*arguments), made(*(a.astype(np.float32) for a in arguments))
-    for i, of in enumerate(FUNCTIONS[name]):
-        wanted = np.array([integral(of, BENDS, *pair) for pair in PAIRS])
-        size = sizes_of(of, PAIRS)
+    for i, of in enumerate(functions):
+        wanted = np.array([integral(of, BENDS, *pair) for pair in pairs])
+        size = sizes_of(of, pairs)
         assert np.max(np.abs(np.asarray(double[i]) - wanted) / size) < 1e-12
         assert single[i].dtype == jnp.float32
         assert np.max(np.abs(np.asarray(single[i]) - wanted) / size) < 1e-5
+
+
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"HardTanh"}))
+def test_layers_have_an_expansion_of_few_numbers(name):
+    """Or they would take a thousand times as long."""
+    function = dual(getattr(stax, name)())._activation.function
+    for dtype, most in ((np.float32, 2**13), (np.float64, 2**16)):
+        found = function.expansion(name, dtype)
+        assert found.reach >= 4
+        assert found.least == 0
+        assert found.pairs[:, 0].size < most
+
+
+def test_functions_without_an_expansion():
+    """A kink that is not at zero, and a bend that is too sharp for the polynomials."""
+    for f in (lambda x: jnp.abs(x - 0.5) * x, lambda x: jnp.tanh(40 * x)):
+        assert ScalarFunction(f).expansion("test", np.float32) is None
+
+
+def test_lines_are_found():
+    lines = ScalarFunction(lambda x: jnp.clip(2 * x, -1.0, 3.0)).lines("test", np.float32)
+    np.testing.assert_allclose(lines.kinks, (-0.5, 1.5), atol=1e-13)
+    np.testing.assert_allclose(lines.intercepts, (-1, 0, 3), atol=1e-13)
+    np.testing.assert_allclose(lines.slopes, (0, 2, 0), atol=1e-13)
+    for f in (jax.nn.elu, jnp.tanh):
+        assert ScalarFunction(f).lines("test", np.float32) is None
 
 
 def test_the_other_integral_is_that_of_many_digits():
