@@ -246,9 +246,7 @@ def _in_usual_layout(kernel: Kernel) -> Kernel:
     if not kernel.diagonal_batch:
         alone = [None if c is None else jnp.moveaxis(jnp.diagonal(c), -1, 0)
                  for c in (kernel.cov1, kernel.cov2)]  # fmt: skip
-        kernel = kernel.replace(
-            cov1=alone[0], cov2=alone[1], diagonal_batch=True, distance=kernel.distance
-        )
+        kernel = kernel.replace(cov1=alone[0], cov2=alone[1], diagonal_batch=True)
     if kernel.ntk is not None and np.ndim(kernel.ntk) == 0:
         kernel = kernel.replace(ntk=jnp.broadcast_to(kernel.ntk, np.shape(kernel.nngp)))
     return kernel

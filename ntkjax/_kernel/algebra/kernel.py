@@ -109,7 +109,9 @@ class Kernel(KernelMethods):
 
     def replace(self, **changes: Any) -> "Kernel":
         """A copy with some fields changed; new covariances make the old distance invalid."""
-        if {"nngp", "cov1", "cov2"} & set(changes) and "distance" not in changes:
+        # With another `diagonal_batch`, they are the same covariances in another layout.
+        names = {"nngp"} if "diagonal_batch" in changes else {"nngp", "cov1", "cov2"}
+        if names & set(changes) and "distance" not in changes:
             changes["distance"] = None
         return dataclasses.replace(self, **changes)
 
