@@ -7,7 +7,7 @@ from jax import Array
 
 from ntkjax._kernel.algebra.graph import Graph, Structure, Value, single
 from ntkjax._kernel.algebra.operation import LayerError, operation, static
-from ntkjax._kernel.operations.normalize import Normalize
+from ntkjax._kernel.operations.normalize import Normalize, NormalizeBatch
 from ntkjax._layers.checks import Shape, check_axes, check_axis, check_number
 from ntkjax._layers.finite import axis_of, one_array, one_shape
 from ntkjax._layers.layer import Layer, make_layer
@@ -31,14 +31,14 @@ class _NormalizeAxes(Structure):
                 f"axes from {-ndim} to {ndim - 1}."
             )
         axes = {axis % ndim for axis in self.axes}
-        if signal.channel_axis not in axes or signal.batch_axis in axes:
+        if signal.channel_axis not in axes:
             raise LayerError(
                 f"{place}: axis={self.axes} must hold the channel axis {signal.channel_axis}, over "
-                f"which the kernel is defined, and not the batch axis {signal.batch_axis}, over "
-                "which examples would depend on each other."
+                "which the kernel is defined; add it."
             )
         over = tuple(i for i, axis in enumerate(signal.spatial_axes) if axis in axes)
-        return graph.add(Normalize(self.eps, over), (index,), place)
+        kind = NormalizeBatch if signal.batch_axis in axes else Normalize
+        return graph.add(kind(self.eps, over), (index,), place)
 
 
 def LayerNorm(
@@ -57,7 +57,8 @@ def LayerNorm(
     mean over infinitely many Gaussian channels vanishes.
 
     Args:
-      axis: axes to normalise over; the channel axis must be among them, the batch axis must not.
+      axis: axes to normalise over; the channel axis must be among them. With the batch axis, the
+        variance is that of all examples of a batch, x1 or x2, and the kernel takes whole batches.
       eps: added to the variance; with 0, points of no variance stay zero.
       batch_axis: which axis of the input runs over examples.
       channel_axis: which axis of the input runs over channels.

@@ -179,10 +179,6 @@ KERNELS = {
         on_images(Conv(1, (2, 2)), LayerNorm(1)),
         ["LayerNorm at layer 1", "axis=(1,)", "must hold the channel axis 3"],
     ),
-    "LayerNorm over the batch": (
-        on_images(Conv(1, (2, 2)), LayerNorm((0, -1))),
-        ["LayerNorm at layer 1", "axis=(0, -1)", "not the batch axis 0"],
-    ),
     "LayerNorm over no axis of the input": (
         on_images(Conv(1, (2, 2)), LayerNorm((7, -1))),
         ["LayerNorm at layer 1", "axis=(7, -1)", "(2, 3, 4, 1)"],

@@ -4,7 +4,8 @@ With n = 1 / sqrt(eps + mean of the variances over the normalised positions),
 
     K <- n1 n2 K,   D <- (n1 r1 - n2 r2)^2 + n1 n2 (D - (r1 - r2)^2),   Theta <- n1 n2 Theta
 
-and r the square roots of the variances. Images held as g = f / s divide eps by s^2.
+and r the square roots of the variances. Images held as g = f / s divide eps by s^2. Where the mean
+is over the examples of a batch as well, all of these have the same n.
 """
 
 from typing import Any
@@ -14,7 +15,9 @@ from jax import Array, lax
 
 from ntkjax._kernel.algebra.errors import UnsupportedLayerError
 from ntkjax._kernel.algebra.image import Image, new_scale, on_positions
+from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import (
+    BatchOperation,
     Context,
     RowOperation,
     Seen,
@@ -25,6 +28,17 @@ from ntkjax._kernel.algebra.operation import (
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.algebra.roots import safe_sqrt
 from ntkjax._kernel.algebra.signal import Signal
+
+
+def _gaussian(signals: tuple[Signal, ...]) -> Signal:
+    """The one input, which must be Gaussian."""
+    (signal,) = signals
+    if not signal.is_gaussian:
+        raise UnsupportedLayerError(
+            f"{signal.not_gaussian}, and only of Gaussian inputs is the mean over channels "
+            "known to vanish; insert a Dense or Conv before it."
+        )
+    return signal
 
 
 @operation
@@ -40,13 +54,7 @@ class Normalize(RowOperation):
     unmasks = False
 
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
-        (signal,) = signals
-        if not signal.is_gaussian:
-            raise UnsupportedLayerError(
-                f"{signal.not_gaussian}, and only of Gaussian inputs is the mean over channels "
-                "known to vanish; insert a Dense or Conv before it."
-            )
-        return signal
+        return _gaussian(signals)
 
     def takes_distance(self, is_distance: bool) -> bool:
         return True
@@ -102,3 +110,64 @@ class Normalize(RowOperation):
         across = jnp.clip(given.moment - jnp.square(r1 - r2), 0.0, 4 * r1 * r2)
         distance = jnp.square(n1 * r1 - n2 * r2) + n1 * n2 * across
         return Pairs(distance, None if given.ntk is None else n1 * n2 * given.ntk)
+
+
+@operation
+class NormalizeBatch(BatchOperation):
+    """Divide by the standard deviation over the examples of a batch, and over positions."""
+
+    eps: float | Array
+    #: Spatial axes, by their order, over which the variance is averaged.
+    over: tuple[int, ...] = static()
+
+    unmasks = False
+
+    def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
+        return _gaussian(signals)
+
+    def of_batches(self, *kernels: Kernel) -> Kernel:
+        (kernel,) = kernels
+        if kernel.mask1 is not None:
+            raise UnsupportedLayerError(
+                "LayerNorm over the examples of a batch does not take masked inputs; fill them up "
+                "with zeros, or normalise over channels and positions alone."
+            )
+        cov1: Any = kernel.cov1
+        one = self._inverse(cov1)
+        two = one if kernel.cov2 is None else self._inverse(kernel.cov2)
+
+        def scaled(cov: Any, first: Array, second: Array, lead: int = 2) -> Any:
+            if cov is None:
+                return None
+            return _interleaved(first, 0, lead) * _interleaved(second, 1, lead) * cov
+
+        def alone(cov: Any, inverse: Array) -> Any:
+            own = None if cov is None else jnp.moveaxis(jnp.diagonal(cov), -1, 0)
+            return scaled(own, inverse, inverse, 1)
+
+        return kernel.replace(
+            nngp=scaled(kernel.nngp, one, two),
+            ntk=scaled(kernel.ntk, one, two),
+            cov1=alone(cov1, one),
+            cov2=alone(kernel.cov2, two),
+            distance=kernel.distance,  # of activations of unit variance, which no factor changes
+            diagonal_batch=True,
+        )
+
+    def _inverse(self, cov: Array) -> Array:
+        """n, (1, positions ...), of the covariances of a batch with itself."""
+        var = jnp.diagonal(cov)
+        for _ in range(cov.ndim // 2 - 1):  # pairs of axes come in front, their diagonals go last
+            var = jnp.diagonal(var)
+        mean = jnp.mean(var, axis=(0, *(1 + axis for axis in self.over)), keepdims=True)
+        total = mean + jnp.asarray(self.eps, mean.dtype)
+        positive = total > 0
+        return jnp.where(positive, 1 / jnp.sqrt(jnp.where(positive, total, 1.0)), 0.0)
+
+
+def _interleaved(array: Array, side: int, lead: int) -> Array:
+    """(1, h, w) as (1, 1, h, 1, w, 1), or as (1, 1, 1, h, 1, w) of the second side."""
+    shape = [1] * lead
+    for size in array.shape[1:]:
+        shape += [size, 1] if side == 0 else [1, size]
+    return array.reshape(shape)
