@@ -124,7 +124,7 @@ $(STAMPS)/test: $(STAMPS)/build pyproject.toml
 # Checked too, types included.
 $(STAMPS)/check: $(STAMPS)/build pyproject.toml
 	@echo "[2/$(STEPS)] installing ntkjax, ruff and pyright (a minute or two the first time)"
-	@$(INSTALL) --editable '.[demo,check]' | $(PROGRESS)
+	@$(INSTALL) --editable '.[demo,ode,check]' | $(PROGRESS)
 	@touch $@
 
 $(PEER)/installed:

@@ -2,13 +2,17 @@
 
 from ntkjax._inference.gaussian import Gaussian
 from ntkjax._inference.gp_inference import gp_inference
+from ntkjax._inference.gradient_descent import gradient_descent
 from ntkjax._inference.gradient_descent_mse import gradient_descent_mse
 from ntkjax._inference.max_learning_rate import max_learning_rate
 from ntkjax._inference.mse_ensemble import gradient_descent_mse_ensemble
+from ntkjax._inference.ode_state import ODEState
 
 __all__ = [
     "Gaussian",
+    "ODEState",
     "gp_inference",
+    "gradient_descent",
     "gradient_descent_mse",
     "gradient_descent_mse_ensemble",
     "max_learning_rate",

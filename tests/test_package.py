@@ -148,7 +148,8 @@ def test_private_jax_is_in_one_place(file):
 
 def test_third_party_imports_are_declared():
     # What is used where it is installed stands in an extra that installs it.
-    optional = PROJECT["optional-dependencies"]["progress"]
+    extras = PROJECT["optional-dependencies"]
+    optional = [*extras["progress"], *extras["ode"]]
     declared = {Requirement(line).name for line in (*PROJECT["dependencies"], *optional)}
     imported = {name.split(".")[0] for file in FILES for name in imported_modules(file)}
     assert imported - set(sys.stdlib_module_names) - {"ntkjax", ""} <= declared

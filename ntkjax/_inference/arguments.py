@@ -66,6 +66,17 @@ def times_array(t: Any) -> Array:
     return times
 
 
+def increasing_times(t: Any) -> Array:
+    """Training times, in the order of their axes none before the one that precedes it."""
+    times = times_array(t)
+    if is_concrete(times) and bool(np.any(np.diff(np.ravel(times)) < 0)):
+        raise ValueError(
+            f"t must hold times that increase, got {describe(t)}, some of which decrease: pass "
+            "jnp.sort(t), and take the answers in that order"
+        )
+    return times
+
+
 def scaled_times(times: Array, learning_rate: Any, size: int) -> tuple[Array, bool]:
     """Times in units in which a mode of eigenvalue 1 decays by 1/e, and if some are infinite.
 
@@ -78,7 +89,7 @@ def scaled_times(times: Array, learning_rate: Any, size: int) -> tuple[Array, bo
 
 
 def kernel_array(kernel: Any, kind: str, name: str) -> Array:
-    """The array `kind` ("nngp" or "ntk") of an array, a named tuple or a Kernel."""
+    """The finite array `kind` ("nngp" or "ntk") of an array, a named tuple or a Kernel."""
     if not hasattr(kernel, "nngp") and not hasattr(kernel, "ntk"):
         if isinstance(kernel, (tuple, list)) and not is_numbers(kernel):
             raise TypeError(
@@ -86,11 +97,17 @@ def kernel_array(kernel: Any, kind: str, name: str) -> Array:
                 "network with one output; join the branches with FanInSum, or predict each output "
                 "by a kernel_fn of its own, such as lambda *args: kernel_fn(*args)[0]"
             )
-        return float_array(kernel, name)
+        return _finite_array(kernel, name)
     found = getattr(kernel, kind, None)
     if found is None:
         raise ValueError(
             f"{name} holds no {kind!r} kernel, which this prediction needs: compute it with"
             " kernel_fn(x1, x2, get=('nngp', 'ntk'))"
         )
-    return float_array(found, f"{name}.{kind}")
+    return _finite_array(found, f"{name}.{kind}")
+
+
+def _finite_array(kernel: Any, name: str) -> Array:
+    array = float_array(kernel, name)
+    check_finite(name, array)
+    return array

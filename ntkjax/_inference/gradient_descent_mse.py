@@ -1,7 +1,7 @@
 """Outputs of one network during training on the squared error, by its kernel."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,6 @@ from jax import Array
 from ntkjax._inference.arguments import (
     check_not_negative,
     common_dtype,
-    float_array,
-    kernel_array,
     scaled_times,
     targets_array,
     times_array,
@@ -19,6 +17,7 @@ from ntkjax._inference.arguments import (
 from ntkjax._inference.flow import decay, response
 from ntkjax._inference.layout import Layout, layout_of
 from ntkjax._inference.regularizer import Regularizer
+from ntkjax._inference.start import Start, start_of_training
 from ntkjax._inference.symmetric import cholesky_solve, highest
 from ntkjax._inference.training_kernel import TrainingKernel
 
@@ -97,7 +96,7 @@ def gradient_descent_mse(
     def predict_fn(
         t: Any = None, fx_train_0: Any = 0.0, fx_test_0: Any = None, k_test_train: Any = None
     ) -> Any:
-        start = _start(layout, fx_train_0, fx_test_0, k_test_train)
+        start = start_of_training(layout, fx_train_0, fx_test_0, k_test_train)
         times = None if t is None else times_array(t)
         if times is None:
             return _at_the_end(training, y, start)
@@ -106,54 +105,7 @@ def gradient_descent_mse(
     return predict_fn
 
 
-class _Start(NamedTuple):
-    """The outputs at time 0 and the kernel of test with training points, where they are given."""
-
-    train: Array | None
-    test: Array | None
-    cross: tuple[Array, tuple[int, ...]] | None
-
-    def answer(self, train: Any, test: Any) -> Any:
-        """What was asked for, of outputs on the training and on the test points."""
-        if self.test is None:
-            return train
-        return test if self.train is None else (train, test)
-
-
-def _start(layout: Layout, fx_train_0: Any, fx_test_0: Any, k_test_train: Any) -> _Start:
-    """The start of training; raises where it does not fit, or asks for nothing."""
-    if fx_train_0 is None and fx_test_0 is None:
-        raise ValueError(
-            "fx_train_0 and fx_test_0 are both None, so that nothing is asked for: pass the outputs"
-            " before training on training points, on test points, or both"
-        )
-    if fx_test_0 is not None and k_test_train is None:
-        raise ValueError(
-            "fx_test_0 comes without k_test_train: pass the kernel of the test points with the "
-            "training points, kernel_fn(x_test, x_train, 'ntk')"
-        )
-    train = test = cross = None
-    if fx_train_0 is not None:
-        train = float_array(fx_train_0, "fx_train_0")
-        _check_broadcast("fx_train_0", train, layout.shape)
-    if fx_test_0 is not None:
-        test = float_array(fx_test_0, "fx_test_0")
-        kernel = kernel_array(k_test_train, "ntk", "k_test_train")
-        cross = layout.cross_matrix(kernel, "k_test_train")
-        _check_broadcast("fx_test_0", test, layout.output_shape(cross[1]))
-    return _Start(train, test, cross)
-
-
-def _check_broadcast(name: str, array: Array, shape: tuple[int, ...]) -> None:
-    """Outputs at time 0 are one number, or of the shape of the outputs."""
-    if array.shape not in ((), shape):
-        raise ValueError(
-            f"{name} has shape {array.shape}, expected {shape}, the shape of the outputs there: "
-            "pass f(params, x), or 0."
-        )
-
-
-def _difference(y: Array, start: _Start, dtype: Any, layout: Layout) -> Array:
+def _difference(y: Array, start: Start, dtype: Any, layout: Layout) -> Array:
     """Y - f_train(0), as a matrix."""
     targets = y.astype(dtype)
     if start.train is None:
@@ -161,7 +113,7 @@ def _difference(y: Array, start: _Start, dtype: Any, layout: Layout) -> Array:
     return layout.target_matrix(targets - jnp.broadcast_to(start.train.astype(dtype), y.shape))
 
 
-def _at_the_end(training: TrainingKernel, y: Array, start: _Start) -> Any:
+def _at_the_end(training: TrainingKernel, y: Array, start: Start) -> Any:
     """The outputs after training."""
     if start.test is None or start.cross is None:
         kernel = training.matrices(("ntk",))["ntk"]
@@ -176,7 +128,7 @@ def _at_the_end(training: TrainingKernel, y: Array, start: _Start) -> Any:
 
 
 def _during(
-    training: TrainingKernel, y: Array, start: _Start, times: Array, learning_rate: Any
+    training: TrainingKernel, y: Array, start: Start, times: Array, learning_rate: Any
 ) -> Any:
     """The outputs at times that may be infinite."""
     matrix, layout = training.matrices(("ntk",))["ntk"], training.layout

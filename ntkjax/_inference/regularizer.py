@@ -14,7 +14,10 @@ _PRECISION = 2.0
 
 
 class Regularizer(NamedTuple):
-    """A multiple of the identity, added to a matrix; named as the argument that the user set."""
+    """A multiple of the identity, added to a matrix; named as the argument that the user set.
+
+    The name is empty where there is no such argument.
+    """
 
     name: str
     strength: Any
@@ -23,6 +26,10 @@ class Regularizer(NamedTuple):
     def unit(self, matrix: Array) -> Any:
         """What a strength of 1 adds to the diagonal: 1, or the mean of the diagonal."""
         return 1.0 if self.absolute else jnp.trace(matrix) / matrix.shape[0]
+
+
+#: That of a function without an argument for it.
+UNREGULARIZED = Regularizer("", 0.0, absolute=True)
 
 
 def regularized(matrix: Array, regularizer: Regularizer) -> Array:
@@ -43,7 +50,7 @@ def smallest_strength(
     """
     unit = float(regularizer.unit(matrix))
     diagonal = np.diagonal(np.asarray(matrix, np.float64))
-    if not unit > 0:
+    if not unit > 0 or not np.any(diagonal > 0):
         return None
     # Less than this changes no entry of the diagonal.
     nothing = float(jnp.finfo(matrix.dtype).eps) / 4 * np.min(diagonal[diagonal > 0]) / unit

@@ -84,9 +84,12 @@ def not_positive_definite(
         strength = smallest_strength(matrix, regularizer, guess, succeeds)
         if strength is not None:
             mend = f"{regularizer.name}={strength:.1e} would do{_wider(matrix)}"
+            if not regularizer.name:
+                mend = f"{strength:.1e} on its diagonal would do{_wider(matrix)}"
     condition = high / abs(low) if low else float("inf")
+    given = f" with {regularizer.name}={before:g}" if regularizer.name else ""
     return ValueError(
-        f"{name} with {regularizer.name}={before:g} is not positive definite in {matrix.dtype}: its"
+        f"{name}{given} is not positive definite in {matrix.dtype}: its"
         f" smallest eigenvalue is {low:.3g}, its largest {high:.3g}, its condition number"
         f" {condition:.2g}. Training points may be equal or nearly so: {mend}"
     )

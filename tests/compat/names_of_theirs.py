@@ -16,9 +16,6 @@ NAMES = dict(
     for line in (Path(__file__).parent / "signatures.txt").read_text().splitlines()
 )
 
-#: Names that are not here yet.
-MISSING = ("predict.ODEState", "predict.gradient_descent")
-
 #: What is different, by name; all else is the same.
 _BACKPROP = "further argument `do_backprop`, of no effect"
 NOTES = {
@@ -41,6 +38,8 @@ NOTES = {
     "empirical_kernel_fn": "AUTO is the default: the size decides",
     "empirical_ntk_fn": "AUTO is the default: the size decides",
     "monte_carlo_kernel_fn": "AUTO is the default; `standard_error=True` gives the scatter",
+    "predict.gradient_descent": "for problems of any stiffness; it needs the optional package "
+    "`diffrax` (`pip install 'ntkjax[ode]'`)",
     "stax.Elementwise": "`fn` without a formula is integrated",
     "stax.ExpNormalized": "`do_clip` has no effect; a negative `gamma` is an error",
     "stax.FanInProd": "branches that are not independent are an error",
@@ -60,8 +59,7 @@ def table() -> str:
     """The rows of the page."""
     lines = ["| `neural_tangents` | arguments | here |", "| --- | --- | --- |"]
     for name, signature in NAMES.items():
-        state = "not there yet" if name in MISSING else NOTES.get(name, "the same")
-        lines.append(f"| `{name}` | `{signature}` | {state} |")
+        lines.append(f"| `{name}` | `{signature}` | {NOTES.get(name, 'the same')} |")
     return "\n".join(lines)
 
 
