@@ -1,18 +1,17 @@
 """Outputs during training, at times that are finite: sums over the modes of the training kernel."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._inference.arguments import common_dtype, kernel_array
 from ntkjax._inference.flow import Spectrum, decay, learned, response
 from ntkjax._inference.gaussian import Gaussian
 from ntkjax._inference.layout import interleaved
+from ntkjax._inference.modal_prior import between, lower_bands
 from ntkjax._inference.posterior import transported
-from ntkjax._inference.symmetric import highest
+from ntkjax._inference.symmetric import highest, symmetric_part
 from ntkjax._inference.training_kernel import TrainingKernel
 
 
@@ -28,26 +27,15 @@ def outputs_on_train(
     layout = training.layout
     matrices = training.matrices((name, "nngp") if with_covariance else (name,))
     modes, dtype = _modes(training, matrices, name, y, forever)
-    targets = highest(modes.vectors.T, layout.target_matrix(y.astype(dtype)))
-
-    def mean(s: Array) -> Array:
-        return highest(modes.vectors, learned(modes.values, s)[:, None] * targets)
-
-    outputs = layout.outputs(_at_each(mean, times.astype(dtype)), layout.row_shape)
+    times = times.astype(dtype)
+    targets = layout.target_matrix(y.astype(dtype))
+    made = _means_on_train(times.reshape(-1), modes, targets)
+    outputs = layout.outputs(_shaped(made, times), layout.row_shape)
     if not with_covariance:
         return outputs
-    prior = _prior(matrices, modes, name, dtype)
-
-    def covariance(s: Array) -> Array:
-        left = decay(modes.values, s)
-        return highest(
-            modes.vectors, highest(left[:, None] * prior * left[None, :], modes.vectors.T)
-        )
-
-    return Gaussian(
-        outputs,
-        interleaved(_symmetric(_at_each(covariance, times.astype(dtype))), layout.row_shape),
-    )
+    bands = None if name == "nngp" else lower_bands(matrices["nngp"].astype(dtype), modes.vectors)
+    covariance = _shaped(_covariances_on_train(times.reshape(-1), modes, bands), times)
+    return Gaussian(outputs, interleaved(covariance, layout.row_shape))
 
 
 def outputs_on_test(
@@ -64,28 +52,95 @@ def outputs_on_test(
     matrices = training.matrices((name,) if test is None else (name, "nngp"))
     modes, dtype = _modes(training, matrices, name, y, forever)
     k_cross, rows = layout.cross_matrix(kernel_array(cross, name, label), label)
-    targets = highest(modes.vectors.T, layout.target_matrix(y.astype(dtype)))
+    times = times.astype(dtype)
+    targets = layout.target_matrix(y.astype(dtype))
     coupling = highest(k_cross.astype(dtype), modes.vectors)
-
-    def mean(s: Array) -> Array:
-        return highest(coupling, response(modes.values, s)[:, None] * targets)
-
-    outputs = layout.outputs(_at_each(mean, times.astype(dtype)), rows)
+    made = _means_on_test(times.reshape(-1), modes, coupling, targets)
+    outputs = layout.outputs(_shaped(made, times), rows)
     if test is None:
         return outputs
     k_test = kernel_array(test, "nngp", "kernel_fn(x_test)")
     k_test = layout.square_matrix(k_test, "kernel_fn(x_test)", rows).astype(dtype)
+    if name == "nngp":
+        made = _posterior_covariances(times.reshape(-1), modes, coupling, k_test)
+        return Gaussian(outputs, interleaved(_shaped(made, times), rows))
     k_prior = layout.cross_matrix(kernel_array(cross, "nngp", label), label)[0].astype(dtype)
-    prior_coupling = highest(k_prior, modes.vectors)
-    prior = _prior(matrices, modes, name, dtype)
+    prior, bands = matrices["nngp"].astype(dtype), None
+    if times.size * len(coupling) > len(prior):
+        # So many weights that the prior in the basis of the modes costs less than it saves.
+        prior, bands = None, lower_bands(prior, modes.vectors)
+    made = _ensemble_covariances(times.reshape(-1), modes, coupling, k_test, k_prior, prior, bands)
+    return Gaussian(outputs, interleaved(_shaped(made, times), rows))
+
+
+@jax.jit
+def _means_on_train(times: Array, modes: Spectrum, targets: Array) -> Array:
+    """Outputs on the training points, as matrices, at times `(k,)`."""
+    targets = highest(modes.vectors.T, targets)
+    shares = jax.vmap(learned, (None, 0))(modes.values, times)
+    return highest(modes.vectors, shares[:, :, None] * targets[None])
+
+
+@jax.jit
+def _means_on_test(times: Array, modes: Spectrum, coupling: Array, targets: Array) -> Array:
+    """Outputs on test points, as matrices, at times `(k,)`."""
+    targets = highest(modes.vectors.T, targets)
+    shares = jax.vmap(response, (None, 0))(modes.values, times)
+    return highest(coupling, shares[:, :, None] * targets[None])
+
+
+@jax.jit
+def _covariances_on_train(times: Array, modes: Spectrum, bands: Any) -> Array:
+    """What is left of the prior on the training points, at times `(k,)`."""
+
+    def covariance(s: Array) -> Array:
+        left = decay(modes.values, s)[:, None] * modes.vectors.T
+        if bands is not None:
+            return between(bands, left)
+        # The regularised one, as a prior with observation noise: the noise is trained away too.
+        return symmetric_part(highest(left.T, modes.values[:, None] * left))
+
+    return jax.lax.map(covariance, times)
+
+
+@jax.jit
+def _posterior_covariances(times: Array, modes: Spectrum, coupling: Array, test: Array) -> Array:
+    """The covariance on test points where the last layer alone is trained, at times `(k,)`."""
+
+    def covariance(s: Array) -> Array:
+        # With the weights R of a mode of eigenvalue v: 2 R - v R^2, in one product.
+        weights = response(modes.values, s)
+        known = weights * (2 - modes.values * weights)
+        return symmetric_part(test - highest(coupling, known[:, None] * coupling.T))
+
+    return jax.lax.map(covariance, times)
+
+
+@jax.jit
+def _ensemble_covariances(
+    times: Array,
+    modes: Spectrum,
+    coupling: Array,
+    test: Array,
+    prior_cross: Array,
+    prior: Array | None,
+    bands: Any,
+) -> Array:
+    """The covariance on test points of an ensemble, at times `(k,)`.
+
+    The NNGP of the training points is `prior`, or is in the `bands` of `lower_bands`.
+    """
+    prior_coupling = highest(prior_cross, modes.vectors)
 
     def covariance(s: Array) -> Array:
         weights = response(modes.values, s)[:, None] * coupling.T
-        return transported(k_test, prior_coupling, prior, weights)
+        if prior is not None:
+            on_points = highest(modes.vectors, weights)
+            return symmetric_part(transported(test, prior_cross, prior, on_points))
+        mixed = highest(prior_coupling, weights)
+        return symmetric_part(test + between(bands, weights) - mixed - mixed.T)
 
-    return Gaussian(
-        outputs, interleaved(_symmetric(_at_each(covariance, times.astype(dtype))), rows)
-    )
+    return jax.lax.map(covariance, times)
 
 
 def _modes(
@@ -96,19 +151,6 @@ def _modes(
     return Spectrum(found.values.astype(dtype), found.vectors.astype(dtype)), dtype
 
 
-def _prior(matrices: dict[str, Array], modes: Spectrum, name: str, dtype: Any) -> Array:
-    """The NNGP of the training points in the basis of the modes."""
-    if name == "nngp":
-        # The regularised one, as a prior with observation noise: the noise is trained away too.
-        return jnp.diag(modes.values)
-    return highest(modes.vectors.T, highest(matrices["nngp"].astype(dtype), modes.vectors))
-
-
-def _at_each(fn: Callable[[Array], Array], times: Array) -> Array:
-    """`fn` of each time: a matrix `[*times.shape, rows, columns]`."""
-    values = jax.vmap(fn)(times.reshape(-1))
+def _shaped(values: Array, times: Array) -> Array:
+    """Values `[k, ...]` of times of any shape, whose axes come first."""
     return values.reshape(*times.shape, *values.shape[1:])
-
-
-def _symmetric(matrix: Array) -> Array:
-    return (matrix + jnp.swapaxes(matrix, -1, -2)) / 2

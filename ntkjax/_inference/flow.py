@@ -6,11 +6,12 @@ f(s) = exp(-s K) f(0) + (1 - exp(-s K)) y (Lee et al. 2019, arXiv 1902.06720, se
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._inference.regularizer import Regularizer, regularized
+from ntkjax._inference.regularizer import Regularizer, shift_of, shifted
 from ntkjax._inference.symmetric import highest, not_positive_definite
 from ntkjax._jax_compat import is_concrete
 
@@ -28,16 +29,18 @@ def spectrum(matrix: Array, name: str, regularizer: Regularizer) -> Spectrum:
     Eigenvalues that are negative by no more than rounding become zero; a concrete matrix with
     others raises ValueError, since the flow of that mode would grow without bound.
     """
-    values, vectors = _eigh(regularized(matrix, regularizer))
+    values, vectors = _eigh(matrix, shift_of(matrix, regularizer))
     if is_concrete(values) and not _is_bounded(values):
         raise not_positive_definite(
-            matrix, name, regularizer, lambda full: _is_bounded(_eigh(full)[0])
+            matrix, name, regularizer, lambda full: _is_bounded(jnp.linalg.eigvalsh(full))
         )
     return Spectrum(jnp.maximum(values, 0), vectors)
 
 
-def _eigh(matrix: Array) -> tuple[Array, Array]:
-    values, vectors = jnp.linalg.eigh(matrix, symmetrize_input=False)
+@jax.jit
+def _eigh(matrix: Array, shift: Array) -> tuple[Array, Array]:
+    """In one program, so that the eigenvectors take the place of the shifted matrix."""
+    values, vectors = jnp.linalg.eigh(shifted(matrix, shift), symmetrize_input=False)
     return values, vectors
 
 
@@ -52,7 +55,7 @@ def check_converges(modes: Spectrum, matrix: Array, name: str, regularizer: Regu
     """Raises ValueError where a concrete matrix, of these modes, has one that never settles."""
     if is_concrete(modes) and not _settles(modes.values):
         raise not_positive_definite(
-            matrix, name, regularizer, lambda full: _settles(_eigh(full)[0])
+            matrix, name, regularizer, lambda full: _settles(jnp.linalg.eigvalsh(full))
         )
 
 

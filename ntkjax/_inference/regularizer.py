@@ -25,7 +25,7 @@ class Regularizer(NamedTuple):
 
     def unit(self, matrix: Array) -> Any:
         """What a strength of 1 adds to the diagonal: 1, or the mean of the diagonal."""
-        return 1.0 if self.absolute else jnp.trace(matrix) / matrix.shape[0]
+        return 1.0 if self.absolute else jnp.mean(jnp.diagonal(matrix))
 
 
 #: That of a function without an argument for it.
@@ -34,9 +34,18 @@ UNREGULARIZED = Regularizer("", 0.0, absolute=True)
 
 def regularized(matrix: Array, regularizer: Regularizer) -> Array:
     """The matrix plus the regulariser's multiple of the identity."""
-    strength = jnp.asarray(regularizer.strength, matrix.dtype)
-    shift = strength * regularizer.unit(matrix)
-    return matrix + shift * jnp.eye(matrix.shape[0], dtype=matrix.dtype)
+    return shifted(matrix, shift_of(matrix, regularizer))
+
+
+def shift_of(matrix: Array, regularizer: Regularizer) -> Array:
+    """What a regulariser adds to the diagonal of a matrix."""
+    return jnp.asarray(regularizer.strength, matrix.dtype) * regularizer.unit(matrix)
+
+
+def shifted(matrix: Array, shift: Array) -> Array:
+    """The matrix plus a multiple of the identity, with no other matrix of its size."""
+    i = jnp.arange(matrix.shape[0])
+    return jnp.asarray(matrix).at[i, i].add(shift, indices_are_sorted=True, unique_indices=True)
 
 
 def smallest_strength(

@@ -7,9 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._inference.regularizer import Regularizer, regularized, smallest_strength
+from ntkjax._inference.regularizer import (
+    Regularizer,
+    regularized,
+    shift_of,
+    shifted,
+    smallest_strength,
+)
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.arrays import check_finite, default_float
+
+#: Rows and columns of the parts in which a matrix is compared with its transpose.
+_PART = 512
 
 
 def highest(a: Array, b: Array) -> Array:
@@ -21,14 +30,33 @@ def symmetrized(matrix: Array, name: str) -> Array:
     """The symmetric part; raises where a concrete matrix is not finite or not symmetric."""
     check_finite(name, matrix)
     if is_concrete(matrix):
-        values = np.asarray(matrix)
-        gap, top = np.max(np.abs(values - values.T)), np.max(np.abs(values))
+        gap, top = _asymmetry(np.asarray(matrix))
+        if gap == 0:
+            return matrix
         if gap > 100 * np.sqrt(jnp.finfo(matrix.dtype).eps) * top:
             raise ValueError(
                 f"{name} must be symmetric, got entries that differ from their mirror image by up"
                 f" to {gap:.2g}: pass the kernel of the training points with themselves"
             )
-    return (matrix + matrix.T) / 2
+    return symmetric_part(matrix)
+
+
+@jax.jit
+def symmetric_part(matrix: Array) -> Array:
+    """The mean of matrices `[..., n, n]` and their transposes."""
+    return (matrix + jnp.swapaxes(matrix, -1, -2)) / 2
+
+
+def _asymmetry(matrix: np.ndarray) -> tuple[float, float]:
+    """How far the entries are from their mirror images, and the largest; by parts, in few bytes."""
+    gap = top = 0.0
+    for i in range(0, len(matrix), _PART):
+        for j in range(0, i + 1, _PART):
+            part = matrix[i : i + _PART, j : j + _PART]
+            mirror = matrix[j : j + _PART, i : i + _PART].T
+            gap = max(gap, float(np.max(np.abs(part - mirror))))
+            top = max(top, float(np.max(np.abs(part))), float(np.max(np.abs(mirror))))
+    return gap, top
 
 
 def cholesky_factor(matrix: Array, name: str, regularizer: Regularizer) -> Array:
@@ -37,26 +65,28 @@ def cholesky_factor(matrix: Array, name: str, regularizer: Regularizer) -> Array
     Raises ValueError where a concrete matrix is not positive definite in its dtype. A traced matrix
     (under a caller's jit, grad or vmap) has no values to look at: its factor is then NaN.
     """
-    full = regularized(matrix, regularizer)
-    factor = _lower(full)
-    if is_concrete(factor) and not _is_factor(factor, full):
+    shift = shift_of(matrix, regularizer)
+    factor = _lower(matrix, shift)
+    if is_concrete(factor) and not _is_factor(factor, np.diagonal(matrix) + np.asarray(shift)):
 
         def succeeds(other: Array) -> bool:
-            return _is_factor(_lower(other), other)
+            return _is_factor(_lower(other, jnp.zeros_like(shift)), np.diagonal(other))
 
         raise not_positive_definite(matrix, name, regularizer, succeeds)
     return factor
 
 
-def _lower(matrix: Array) -> Array:
-    return jnp.linalg.cholesky(matrix, symmetrize_input=False)
+@jax.jit
+def _lower(matrix: Array, shift: Array) -> Array:
+    """In one program, so that the factor takes the place of the shifted matrix."""
+    return jnp.linalg.cholesky(shifted(matrix, shift), symmetrize_input=False)
 
 
-def _is_factor(factor: Array, matrix: Array) -> bool:
-    """Whether the matrix was positive definite."""
+def _is_factor(factor: Array, diagonal: np.ndarray) -> bool:
+    """Whether the matrix of a diagonal was positive definite."""
     pivots = np.diagonal(np.asarray(factor)) ** 2
     # A pivot is what is left of a diagonal entry: below a few roundings of it, it is noise.
-    noise = 4 * float(jnp.finfo(matrix.dtype).eps) * np.diagonal(np.asarray(matrix))
+    noise = 4 * float(jnp.finfo(factor.dtype).eps) * diagonal
     return bool(np.all(pivots > noise))
 
 

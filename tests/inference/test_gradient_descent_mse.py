@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 
@@ -35,6 +36,33 @@ def test_outputs_at_a_time(t, dtype):
     for one, other in zip(found, (Y + left, test), strict=True):
         assert one.dtype == dtype
         np.testing.assert_allclose(one, other, atol=tolerance * 10)
+
+
+@pytest.mark.parametrize(("dtype", "smallest"), [(np.float64, 1e-8), (np.float32, 1e-3)])
+def test_all_times_in_one_call(dtype, smallest):
+    """From 0 to 1e12, with an ill-conditioned kernel, against eigenvectors of 40 digits."""
+    basis = np.linalg.qr(RNG.normal(size=(4, 4)))[0]
+    matrix = ((basis * np.geomspace(smallest, 1.0, 4)) @ basis.T).astype(dtype)
+    matrix = (matrix + matrix.T) / 2
+    y, f, g, cross = (a.astype(dtype) for a in (Y, F, G, CROSS @ matrix))
+    times = np.array([0.0, *np.geomspace(1e-6, 1e12, 19)], dtype)
+    train, test = gradient_descent_mse(matrix, y)(times, f, g, cross)
+    with mpmath.workdps(40):
+        values, vectors = mpmath.eigsy(mpmath.matrix(matrix.astype(float).tolist()))
+        at_start = vectors.T * mpmath.matrix((y.astype(float) - f).tolist())
+        for i, t in enumerate(times):
+            rates = [mpmath.mpf(float(t)) * value / Y.size for value in values]
+            left = vectors * mpmath.diag([mpmath.exp(-rate) for rate in rates]) * at_start
+            shares = [
+                -mpmath.expm1(-rate) / value for rate, value in zip(rates, values, strict=True)
+            ]
+            learned = vectors * mpmath.diag(shares) * at_start
+            learned = np.array(learned.tolist(), float).reshape(4, 2)
+            left = np.array(left.tolist(), float).reshape(4, 2)
+            # An eigenvalue is known to within the rounding of the largest.
+            bound = 4 * float(np.finfo(dtype).eps) / smallest
+            np.testing.assert_allclose(train[i], y - left, rtol=0, atol=bound)
+            np.testing.assert_allclose(test[i], g + cross @ learned, rtol=0, atol=10 * bound)
 
 
 def test_times_of_any_shape_come_first():
