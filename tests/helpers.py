@@ -1,12 +1,18 @@
 """Layers together with their twins, for tests of random networks: `Twin(layer, act)`."""
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ntkjax import stax
+from ntkjax._kernel.arrays import is_concrete
+from ntkjax._kernel.engine import execute
 from tests.contract import twins
 from tests.contract.expectations import error_function, gaussian_error_linear, rectifier
 from tests.contract.twins import Kernels
@@ -14,9 +20,56 @@ from tests.contract.twins import Kernels
 WIDTH = 3  # Output channels: of no effect but in the standard parameterization.
 
 
+#: What makes XLA on CPU compile faster, and its programs slower. Its newer code generator for fused
+#: operations takes twice as long as the older one, which not all versions of XLA have.
+FAST = {"xla_backend_optimization_level": 0}
+OLDER_FUSIONS = {"xla_cpu_use_fusion_emitters": False}
+
+
+@functools.cache
+def fast_options() -> dict[str, Any]:
+    """The options of `jax.jit` for what runs once; those that this version of XLA knows."""
+    if jax.default_backend() != "cpu":
+        return FAST
+    try:
+        jax.jit(lambda x: -x, compiler_options=OLDER_FUSIONS)(1.0)
+    except jax.errors.JaxRuntimeError:
+        return FAST
+    return FAST | OLDER_FUSIONS
+
+
 def fast_jit(fn: Callable) -> Callable:
     """`jax.jit` for what runs once, where compiling it well takes longer than running it."""
-    return jax.jit(fn, compiler_options={"xla_backend_optimization_level": 0})
+    return jax.jit(fn, compiler_options=fast_options())
+
+
+class FastProgram:
+    """A function of the engine, compiled as `fast_jit` does; static in its last three arguments."""
+
+    def __init__(self, fn: Callable):
+        count = len(inspect.signature(fn).parameters)
+        static = range(count - 3, count)
+        self.inside = jax.jit(fn, static_argnums=static)
+        self.alone = jax.jit(fn, static_argnums=static, compiler_options=fast_options())
+        self.lower = self.alone.lower
+
+    def __call__(self, *args: Any) -> Any:
+        # Options belong to whole programs.
+        is_alone = is_concrete((*jax.tree.leaves(args[:-3]), jnp.zeros(())))
+        return (self.alone if is_alone else self.inside)(*args)
+
+
+@functools.cache
+def fast_compiled(fn: Callable, is_wide: bool = False) -> FastProgram:
+    """A stand-in for `execute._compiled`."""
+    del is_wide
+    return FastProgram(fn)
+
+
+@pytest.fixture(autouse=True)
+def programs_compile_fast(monkeypatch):
+    """Kernel functions compile as `fast_jit` does; a module that imports this uses it."""
+    monkeypatch.setattr(execute, "_compiled", fast_compiled)
 
 
 class Twin(NamedTuple):

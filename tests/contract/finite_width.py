@@ -93,14 +93,13 @@ def mean_deviation(case: Case, field: str, target: float = TARGET) -> Mean:
 
 def mean_at(case: Case, width: int, field: str, target: float) -> Mean:
     """The same at one width; as many networks as it takes."""
-    x = jax.tree.map(np.float32, batch(case.shape, IMAGES, 0))
     wanted = np.concatenate([np.ravel(getattr(k, field)) for k in kernels_at(case, width)])
     norm = np.linalg.norm(wanted)
-    draw = sampler(case, width, field, x)
+    draw = sampler(case, width)
     samples, needed = np.zeros((0, len(wanted))), 2 * AT_ONCE
     while True:
         calls = range(len(samples) // AT_ONCE, -(-needed // AT_ONCE))
-        samples = np.concatenate([samples, *(draw(call) - wanted for call in calls)])
+        samples = np.concatenate([samples, *(draw(call)[field] - wanted for call in calls)])
         errors = samples.std(0) / np.sqrt(len(samples))
         # Layers without weights have no tangent kernel: then its own size is no measure.
         mean = Mean(*(array / (norm or 1.0) for array in (samples.mean(0), errors)))
@@ -117,36 +116,41 @@ def kernels_at(case: Case, width: int) -> list[Kernel]:
     return kernels_in(fast_jit(case.built(width).kernel_fn)(batch(case.shape, IMAGES, 0)))
 
 
-def sampler(case: Case, width: int, field: str, x: Any) -> Callable[[int], np.ndarray]:
-    """Kernels of AT_ONCE networks, all entries in a row: a function of the number of the call."""
+@functools.cache
+def sampler(case: Case, width: int) -> Callable[[int], dict[str, np.ndarray]]:
+    """Both kernels of AT_ONCE networks, all entries in a row: a function of the number of the call.
+
+    What it gives is kept: the laws of both kernels look at the same networks.
+    """
     network = case.built(width)
     shapes = shapes_of(case.shape, IMAGES)
+    x = jax.tree.map(np.float32, batch(case.shape, IMAGES, 0))
 
-    def sample(key: jax.Array) -> jax.Array:
+    def sample(key: jax.Array) -> dict[str, jax.Array]:
         key, of_signs, of_layers = jax.random.split(key, 3)
         params = network.init_fn(key, shapes)[1]
 
         def outputs(params: Any) -> list[jax.Array]:
             return jax.tree.leaves(network.apply_fn(params, x, rng=of_layers))
 
-        of = {"nngp": products, "ntk": tangents}[field]
-        made = of(outputs, params, of_signs)
-        return jnp.concatenate([jnp.ravel(array) for array in made])
+        made = {"nngp": products(outputs, params), "ntk": tangents(outputs, params, of_signs)}
+        return {field: jnp.concatenate(list(map(jnp.ravel, of))) for field, of in made.items()}
 
-    def draw(call: int) -> jax.Array:
+    def draw(call: int) -> dict[str, jax.Array]:
         keys = jax.random.split(jax.random.fold_in(jax.random.key(1), call), AT_ONCE)
         return jax.lax.map(sample, keys, batch_size=LANES)
 
     program = jax.jit(draw)
 
-    def single(call: int) -> np.ndarray:
+    @functools.cache
+    def single(call: int) -> dict[str, np.ndarray]:
         with enable_x64(False):
-            return np.asarray(program(call))
+            return jax.tree.map(np.asarray, program(call))
 
     return single
 
 
-def products(outputs: Outputs, params: Any, key: jax.Array) -> list[jax.Array]:
+def products(outputs: Outputs, params: Any) -> list[jax.Array]:
     """Mean products of channels, for each output."""
     return [
         interleaved(jnp.tensordot(out, out, (-1, -1)) / out.shape[-1]) for out in outputs(params)

@@ -36,9 +36,14 @@ def close(actual: Any, wanted: Any, tolerance: float = 1e-10, name: str = "") ->
     np.testing.assert_allclose(actual, wanted, rtol=tolerance, atol=tolerance * scale, err_msg=name)
 
 
+def is_shape(value: Any) -> bool:
+    """Whether a shape of one array, and not several of them."""
+    return isinstance(value, tuple) and all(isinstance(size, int) for size in value)
+
+
 def stored(shape: Any) -> Any:
     """A user's layer that does nothing, for which all pairs of positions are stored."""
-    if isinstance(shape, list):
+    if not is_shape(shape):
         return parallel(*map(stored, shape))
     return (lambda rng, shape: (shape, ()), lambda params, x, **_: x, lambda kernel: kernel)
 
@@ -265,11 +270,10 @@ def shape_law(case: Case, n2: int | None) -> None:
         outputs = jax.eval_shape(lambda *args: network.apply_fn(*args, rng=KEY), params, x1)
         arrays = jax.tree.leaves(outputs)
     else:
-        is_shape = lambda s: isinstance(s, tuple) and all(isinstance(n, int) for n in s)  # noqa: E731
         structs = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s, float), made, is_leaf=is_shape)
         arrays = jax.tree.leaves(structs)
     held = kernels_in(jax.eval_shape(network.kernel_fn, x1, x2))
-    shapes = jax.tree.leaves(made, is_leaf=lambda s: isinstance(s, tuple))
+    shapes = jax.tree.leaves(made, is_leaf=is_shape)
     for kernel, shape, array in zip(held, shapes, arrays, strict=True):
         assert kernel.shape1 == shape == array.shape
         assert kernel.shape2 == ((n2 or N), *shape[1:])
