@@ -161,7 +161,7 @@ KERNELS = {
     "empty get": (dense_of(X, None, ()), ["get=()", "non-empty tuple"]),
     "mask of a kernel": (
         lambda: Dense(1).kernel_fn(Dense(1).kernel_fn(X), mask_constant=0.0),
-        ["x1 is a Kernel", "mask_constant belongs to the examples", "pass the inputs as arrays"],
+        ["x1 is a Kernel without masks", "mask_constant", "set its mask1 and mask2"],
     ),
     "axes that disagree": (
         on_images(Conv(1, (2, 2), dimension_numbers=("NCHW", "OIHW", "NCHW")), GlobalAvgPool()),
