@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from ntkjax._kernel.algebra.boundary import materialized
 from ntkjax._kernel.algebra.pairs import added_at
 from ntkjax._kernel.plan.tiling import Tiling
 
@@ -94,11 +95,24 @@ def mirrored(matrix: Array, *, positions: bool) -> Array:
     # In the order of images, then of the positions of one image.
     is_lower, is_equal = jnp.asarray(False), jnp.asarray(True)
     for k in range(1 + pairs):
-        left, right = (
-            lax.broadcasted_iota(np.int32, matrix.shape, 2 * k + side) for side in (0, 1)
-        )
-        is_lower, is_equal = is_lower | (is_equal & (left > right)), is_equal & (left == right)
+        shape = [n if axis // 2 == k else 1 for axis, n in enumerate(matrix.shape)]
+        lower, equal = (mask.reshape(shape) for mask in _ordered(matrix.shape[2 * k]))
+        is_lower, is_equal = is_lower | (is_equal & lower), is_equal & equal
     return jnp.where(is_lower, jnp.transpose(matrix, order), matrix)
+
+
+def _ordered(count: int) -> tuple[Array, Array]:
+    """Where the first of two numbers below `count` is larger, and where they are equal.
+
+    Stored: of numbers that are made within the transpose of a matrix, XLA on CPU makes programs
+    that take minutes to compile.
+    """
+
+    def compared(numbers: Array) -> tuple[Array, Array]:
+        left, right = numbers[:, None], numbers[None]
+        return left > right, left == right
+
+    return materialized(compared, jnp.arange(count))
 
 
 def _cut(parts: Any, grid: int, size: int) -> Any:
