@@ -11,15 +11,16 @@ PARTS = {
     "blocks": "cost per entry of row 1 by block size",
     "depths": "... by depth",
     "sizes": "... by image size",
+    "activations": "every nonlinearity, between two dense layers (minutes)",
     "accuracy": "float32 against float64 at near-equal points",
     "memory": f"peak memory of row 1 with a {MEMORY_BLOCK} x {MEMORY_BLOCK} block (minutes)",
 }
-USUAL = [part for part in PARTS if part != "memory"]
+USUAL = [part for part in PARTS if part not in ("memory", "activations")]
 
 
 def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.Namespace:
     rows = "\n".join(f"  {row.number}  {row.title}" for row in ROWS)
-    parts = "\n".join(f"  {name:<10}{text}" for name, text in PARTS.items())
+    parts = "\n".join(f"  {name:<13}{text}" for name, text in PARTS.items())
     parser = argparse.ArgumentParser(
         prog="run.py",
         description=description,

@@ -3,8 +3,11 @@
 Every function takes the `stax` module of either library. Widths do not matter to the kernels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 WIDTH = 64
 W_STD, B_STD = 2**0.5, 0.1
@@ -77,6 +80,22 @@ def fully_connected(stax: Any, depth: int, activation: str) -> Any:
     return stax.serial(*layers, dense(stax))
 
 
+def one_activation(stax: Any, activation: str, arguments: Sequence[Any]) -> Any:
+    """One hidden layer; ways to give a function are measured with one that is easy to give."""
+    if activation == "Elementwise":
+        arguments = (jax.scipy.special.erf, erf_dual)
+    elif activation == "ElementwiseNumerical":
+        arguments = (jnp.tanh, 25)
+    if not hasattr(stax, activation):
+        raise MissingLayerError(f"no stax.{activation} in this version")
+    return stax.serial(dense(stax), getattr(stax, activation)(*arguments), dense(stax))
+
+
+def erf_dual(cov12: Any, var1: Any, var2: Any) -> Any:
+    """Williams 1997, as a user would write it."""
+    return 2 / jnp.pi * jnp.arcsin(2 * cov12 / jnp.sqrt((1 + 2 * var1) * (1 + 2 * var2)))
+
+
 def convolutions(stax: Any, depth: int) -> list[Any]:
     return [layer for _ in range(depth) for layer in (conv(stax), stax.Relu())]
 
@@ -96,6 +115,7 @@ def nonlinearity(stax: Any, name: str) -> Any:
 
 
 NETWORKS = {
+    "activation": one_activation,
     "convolutional": convolutional,
     "fully_connected": fully_connected,
     "myrtle5": myrtle5,

@@ -23,6 +23,7 @@ from measure import (
     measure_scaling,
     pythons,
 )
+from nonlinearities import activation_rows, activations_table
 from processes import WorkerError
 from tables import all_tables
 
@@ -33,7 +34,10 @@ Task = tuple[str, str, Callable[[Say], Any]]
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments, __doc__)
     results = json.loads(options.load.read_text()) if options.load else measure(options)
-    for table in all_tables(results):
+    tables = list(all_tables(results))
+    if results.get("activations"):
+        tables.append(activations_table(results["activations"]))
+    for table in tables:
         print("\n" + (table.as_markdown() if options.markdown else table.as_text()))
     print("\n" + machine_text(results))
     if options.plot != "-":
@@ -70,7 +74,7 @@ def measure(options: Namespace) -> dict[str, Any]:
 
 
 def add(results: dict[str, Any], part: str, found: Any) -> None:
-    if part in ("rows", "accuracy"):
+    if part in ("rows", "accuracy", "activations"):
         results.setdefault(part, []).append(found)
     else:
         results[part] = found
@@ -96,6 +100,14 @@ def planned(options: Namespace) -> list[Task]:
                     lambda say, s=scaling, c=cases: measure_scaling(s, c, repeats, say),
                 )
             )  # fmt: skip
+    if "activations" in options.what:
+        tasks += [
+            (
+                "activations", f"{row.title}, {row.block} x {row.block}",
+                lambda say, row=row: measure_row(row, python, repeats, quick, say),
+            )
+            for row in activation_rows(quick)
+        ]  # fmt: skip
     if "accuracy" in options.what:
         tasks += [
             (
@@ -122,7 +134,7 @@ def machine_text(results: dict[str, Any]) -> str:
     about = results["machine"]
     versions = {
         f"{package} {found['versions'][package]} with jax {found['versions']['jax']}"
-        for record in results.get("rows", [])
+        for record in [*results.get("rows", []), *results.get("activations", [])]
         for package in ("ntkjax", "neural_tangents")
         if (found := record.get(package))
     }

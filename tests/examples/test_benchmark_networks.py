@@ -5,8 +5,10 @@ from collections import Counter
 import jax
 import pytest
 
+from gallery import GALLERY
 from jobs import NEAR_EQUAL, ROWS, SCALINGS, scaled
 from networks import MissingLayerError, build
+from nonlinearities import ARGUMENTS, activation_rows
 from ntkjax import stax
 
 
@@ -32,7 +34,7 @@ def layers_of(row):
     return counting.made
 
 
-@pytest.mark.parametrize("job", [*ROWS, *NEAR_EQUAL], ids=lambda job: job.title)
+@pytest.mark.parametrize("job", [*ROWS, *NEAR_EQUAL, *activation_rows()], ids=lambda job: job.title)
 def test_the_output_is_one_vector_for_each_point(job):
     try:
         init_fn, _, _ = build(stax, job.network, job.options)
@@ -74,3 +76,8 @@ def test_scaling_varies_one_quantity_of_the_first_row():
     assert scaled("block", 16) == first._replace(block=(16, 16))
     assert scaled("size", 16) == first._replace(shape=(16, 16, 3), block=(32, 32))
     assert scaled("depth", 5).options == {"depth": 5, "pooling": "GlobalAvgPool"}
+
+
+def test_every_nonlinearity_of_the_gallery_is_measured():
+    assert set(ARGUMENTS) == {entry.name for entry in GALLERY}
+    assert [row.block for row in activation_rows(quick=True)] == [500] * len(ARGUMENTS)

@@ -11,6 +11,7 @@ from arithmetic import accuracy, by_law, cost_ms, digits, largest_difference, sp
 from charts import plot
 from command_line import USUAL, parse
 from jobs import ROWS
+from nonlinearities import activations_table
 from processes import WorkerError
 from spec import OURS, PEER
 from tables import all_tables
@@ -61,6 +62,17 @@ def cells(table, start):
     """The cells of the only row that starts so."""
     (found,) = [list(row) for row in table.rows if row[0].startswith(start)]
     return found
+
+
+def test_nonlinearities_are_compared_by_the_pair():
+    fast = {"row": 0, OURS: made_up_side([0.001], 10), PEER: made_up_side([0.02], 20), "notes": {}}
+    slow = {"row": 4, OURS: made_up_side([0.3], 10), PEER: made_up_side([0.2], 10), "notes": {}}
+    alone = {"row": 26, OURS: made_up_side([0.1], 10), "notes": {PEER: "no stax.Tanh"}}
+    table = activations_table([fast, slow, alone])
+    assert cells(table, "Relu")[1:5] == ["10000 (10)", "50000 (20)", "5 x", "yes"]
+    assert cells(table, "Erf")[3:5] == ["0.667 x", "NO"]
+    assert cells(table, "Tanh")[2:5] == ["–", "–", "–"]
+    assert table.notes == [f"Tanh, {PEER}: no stax.Tanh"]
 
 
 def test_costs_are_shared_between_pairs():
@@ -211,7 +223,7 @@ def test_the_plan_holds_what_was_asked_for():
     assert usual.count("rows") == len(ROWS)
     assert set(usual) == set(USUAL)
     assert "memory" not in usual
-    assert set(parts("--what", "all")) == {*USUAL, "memory"}
+    assert set(parts("--what", "all")) == {*USUAL, "memory", "activations"}
 
 
 def test_defaults_and_quick():
@@ -234,5 +246,5 @@ def test_help_lists_rows_and_parts(capsys):
     text = capsys.readouterr().out
     for row in ROWS:
         assert f"{row.number}  {row.title}" in text
-    for part in [*USUAL, "memory"]:
+    for part in [*USUAL, "memory", "activations"]:
         assert f"  {part} " in text
