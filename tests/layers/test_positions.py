@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ntkjax
+from ntkjax import stax
 from ntkjax._kernel.arguments import inputs_of_call
 from ntkjax._kernel.plan.network import network_plan
 from ntkjax._kernel.plan.plan import Request
@@ -276,3 +277,10 @@ def test_height_and_width_are_resized_as_finite_networks_do():
     assert np.all(np.abs(found.mean - exact) < 4 * found.standard_error + 0.01 * np.max(exact))
     turned = network(128).kernel_fn(np.swapaxes(x, 1, 2), None, "nngp")
     assert np.max(np.abs(found.mean - turned) / found.standard_error) > 8
+
+
+def test_a_number_multiplies_points_without_positions():
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    layer = stax.serial(stax.Dense(4), DotGeneral(rhs=-1.7), stax.Relu())
+    plain = stax.serial(stax.Dense(4, 1.7), stax.Relu())
+    np.testing.assert_allclose(layer.kernel_fn(x, None, "ntk"), plain.kernel_fn(x, None, "ntk"))

@@ -384,17 +384,15 @@ class Collector(Operation):
 
 
 class BatchOperation(Operation):
-    """An operation along the batch axis, which mixes examples and so needs whole batches.
-
-    What is below it is computed whole, and what it makes is an input of what is above it.
-    """
+    """An operation along the batch axis: what is below is made whole, and its result an input."""
 
     along_batch = True
+    #: Whether it needs the kernels of all pairs of examples of a batch, or of each with itself.
+    mixes_examples = True
 
     def of_batches(self, *kernels: Kernel) -> Kernel:
         """The kernel after the operation, of its inputs' kernels for all pairs of positions.
 
-        `cov1` and `cov2` of these hold those of all pairs of examples of a batch, (n1, n1, ...) and
-        (n2, n2, ...); `diagonal_batch` is False. The result is a kernel as users know it.
+        Where it mixes examples, `cov1` of these is (n1, n1, ...), and `diagonal_batch` False.
         """
         raise NotImplementedError

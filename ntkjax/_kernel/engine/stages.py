@@ -82,10 +82,16 @@ def with_stages(
             Request(ntk=True, cov=True, diagonal_spatial=False, distance=True, end=below)
             for below in inputs
         )
-        given = [_whole_batches(items, one, evaluate) for one in lower]
+        of_inputs = _whole_batches if operation.mixes_examples else _batches
+        given = [of_inputs(items, one, evaluate) for one in lower]
         kernels.append(operation.of_batches(*given))
     replaced = tuple(node for node, _ in found)
     return [*items, *kernels], dataclasses.replace(request, replaced=replaced)
+
+
+def _batches(items: list[Any], request: Request, evaluate: Evaluate) -> Kernel:
+    """A kernel as it is, with those of each example with itself."""
+    return evaluate(items, request)
 
 
 def _whole_batches(items: list[Any], request: Request, evaluate: Evaluate) -> Kernel:

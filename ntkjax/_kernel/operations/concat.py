@@ -147,13 +147,15 @@ class PositionConcat(RowOperation):
 class BatchConcat(BatchOperation):
     """Independent branches side by side along the batch axis: more examples."""
 
+    mixes_examples = False
+
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         return _joined_signal(signals, signals[0].batch_axis)
 
     def of_batches(self, *kernels: Kernel) -> Kernel:
         first = kernels[0]
-        own1 = [_own(k.cov1) for k in kernels]
-        own2 = own1 if first.cov2 is None else [_own(k.cov2) for k in kernels]
+        own1 = [k.cov1 for k in kernels]
+        own2 = own1 if first.cov2 is None else [k.cov2 for k in kernels]
         # Positions of two examples, of their own covariances: variances of either side.
         var1, var2 = [_variances(c) for c in own1], [_variances(c) for c in own2]
 
@@ -189,12 +191,6 @@ class BatchConcat(BatchOperation):
             mask2=_masks(kernels, 2),
             **signal,
         )
-
-
-def _own(covariances: Any) -> Array:
-    """Of the covariances of all pairs of a batch, (n, n, ...), those of each with itself."""
-    count = covariances.shape[0]
-    return covariances[np.arange(count), np.arange(count)]
 
 
 def _variances(own: Array) -> Array:

@@ -131,7 +131,7 @@ class Weigh(RowOperation):
                 signal.spatial_axes, lengths, grid.sizes, grid.periods, strict=True
             )
         ]
-        return jnp.pad(weights, pad)
+        return jnp.pad(weights, pad) if pad else weights
 
     def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, Any]:
         (image,), step = images, context.step
