@@ -90,6 +90,12 @@ def scaled_times(times: Array, learning_rate: Any, size: int) -> tuple[Array, bo
 
 def kernel_array(kernel: Any, kind: str, name: str) -> Array:
     """The finite array `kind` ("nngp" or "ntk") of an array, a named tuple or a Kernel."""
+    if kernel is None or isinstance(kernel, (dict, str)):
+        what = f"a dict of {list(kernel)}" if isinstance(kernel, dict) else describe(kernel)
+        raise TypeError(
+            f"{name} is {what}, expected a kernel: pass an array, or what kernel_fn "
+            "returns, such as kernel_fn(x1, x2, get=('nngp', 'ntk'))"
+        )
     if not hasattr(kernel, "nngp") and not hasattr(kernel, "ntk"):
         if isinstance(kernel, (tuple, list)) and not is_numbers(kernel):
             raise TypeError(

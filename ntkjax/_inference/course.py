@@ -15,6 +15,7 @@ from ntkjax._inference.ode_state import ODEState
 from ntkjax._inference.start import Start
 from ntkjax._inference.symmetric import highest
 from ntkjax._jax_compat import is_concrete
+from ntkjax._kernel.arrays import describe
 
 _slope = jax.jit(Descent.slope, static_argnums=0)
 _steepest = jax.jit(Descent.steepest, static_argnums=0)
@@ -73,7 +74,7 @@ class Course:
         shape = getattr(value, "shape", None)
         if shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
             raise ValueError(
-                f"loss must return one real number, got {value}: take a mean, such as "
+                f"loss must return one real number, got {describe(value)}: take a mean, such as "
                 "0.5 * jnp.mean((fx - y) ** 2)"
             )
         (z, *_), time = self.descent.start(setting), jnp.zeros((), setting.up.dtype)

@@ -11,7 +11,10 @@ import math
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+
+from ntkjax._kernel.arrays import describe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,9 +101,20 @@ def interleaved(matrix: Array, row_shape: tuple[int, ...]) -> Array:
     return array.transpose(*range(len(lead)), *order)
 
 
+def _axes(trace_axes: Any) -> tuple[int, ...]:
+    """The axes as a tuple of integers; one by itself is one of them."""
+    axes = np.atleast_1d(np.asarray(trace_axes, object))
+    if axes.ndim != 1 or not all(isinstance(axis, (int, np.integer)) for axis in axes):
+        raise TypeError(
+            f"trace_axes must be an integer or a tuple of integers, got {describe(trace_axes)}: "
+            "pass trace_axes=(-1,) for a kernel that lacks the axis of outputs"
+        )
+    return tuple(int(axis) for axis in axes)
+
+
 def layout_of(y: Array, trace_axes: Any) -> Layout:
     """The layout of targets `y`; raises where `trace_axes` does not name distinct axes of it."""
-    axes = (trace_axes,) if isinstance(trace_axes, int) else tuple(trace_axes)
+    axes = _axes(trace_axes)
     traced = tuple(sorted({a % y.ndim for a in axes})) if y.ndim else ()
     if y.ndim == 0 or len(traced) < len(axes) or any(not -y.ndim <= a < y.ndim for a in axes):
         raise ValueError(

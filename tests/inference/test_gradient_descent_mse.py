@@ -122,6 +122,8 @@ def test_gradients_by_time_and_targets():
         (lambda: gradient_descent_mse(K, Y)(1.0, F, G), ["without k_test_train"]),
         (lambda: gradient_descent_mse(K, Y)(1.0, F, G[:2], CROSS), ["fx_test_0 has", "(3, 2)"]),
         (lambda: gradient_descent_mse(K, Y)(1.0, None), ["nothing is asked for"]),
+        (lambda: gradient_descent_mse(K, Y)(1.0, F * np.nan), ["fx_train_0 must be finite"]),
+        (lambda: gradient_descent_mse(K, Y)(1.0, F, G, CROSS * np.nan), ["k_test_train must be"]),
         (lambda: gradient_descent_mse(K, Y, -1.0), ["learning_rate"]),
         (lambda: gradient_descent_mse(-K, Y)(1.0), ["not positive definite", "diag_reg"]),
         (lambda: max_learning_rate(K[:3]), ["(3, 4)", "pairs of equal axes"]),
@@ -133,6 +135,24 @@ def test_errors(call, phrases):
     with pytest.raises(ValueError) as caught:
         call() if "has shape (3, 4)" not in phrases[0] else call()(1.0)
     assert all(phrase in str(caught.value) for phrase in phrases)
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: gradient_descent_mse(None, Y)(1.0), "k_train_train is None, expected a kernel"),
+        (lambda: gradient_descent_mse({"ntk": K}, Y)(1.0), r"k_train_train is a dict of \['ntk'\]"),
+        (lambda: gradient_descent_mse([K, K], Y)(1.0), "a list of 2 kernels, expected one"),
+        (lambda: gradient_descent_mse(K, (Y, Y[:2])), r"y_train is a tuple of 2"),
+        (lambda: gradient_descent_mse(K, Y)(1.0, (F, F[0])), r"fx_train_0 is a tuple of 2"),
+        (lambda: gradient_descent_mse(K, Y, trace_axes="c"), "trace_axes must be .*got 'c'"),
+        (lambda: gradient_descent_mse(K, Y, trace_axes=((1,),)), "trace_axes must be .*integers"),
+        (lambda: gradient_descent_mse(K, Y, trace_axes=None), "trace_axes must be .*got None"),
+    ],
+)
+def test_wrong_trees_and_types(call, match):
+    with pytest.raises(TypeError, match=match):
+        call()
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
