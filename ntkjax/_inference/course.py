@@ -107,19 +107,21 @@ class Course:
 
         decays = _fastest_rate(self.descent, setting) * times[-1]
         decays = float(decays) if is_concrete(decays) else float("inf")
-        stiff = integrate.is_stiff(setting.outputs.size, decays)
+        rows, columns = setting.outputs.shape
+        columns *= len(begin)
+        stiff = integrate.is_stiff(rows, columns, decays)
         states, arrived = integrate.integrate(self.descent, begin, times, setting, stiff)
-        if not stiff and is_concrete(arrived) and not arrived:
-            # The loss may bend more on the way than at the start.
-            stiff = integrate.is_stiff(setting.outputs.size, float("inf"))
-            if stiff:
-                states, arrived = integrate.integrate(self.descent, begin, times, setting, stiff)
+        may_be = not stiff and integrate.is_stiff(rows, columns, float("inf"))
+        if may_be and is_concrete(arrived) and not arrived:
+            # The loss bends more on the way than at the start.
+            stiff = True
+            states, arrived = integrate.integrate(self.descent, begin, times, setting, stiff)
         return _checked_states(
             states,
             arrived,
-            f"gradient descent takes the solver more than {integrate.MAX_STEPS} steps, its limit, "
-            "to the last time: ask for an earlier t, and go on from there with the ODEState of "
-            "that time in the place of fx_train_or_state_0; the squared error has "
+            f"gradient descent takes the solver more than {integrate.max_steps(stiff)} steps, its "
+            "limit, to the last time: ask for an earlier t, and go on from there with the ODEState "
+            "of that time in the place of fx_train_or_state_0; the squared error has "
             "gradient_descent_mse, which needs no steps",
         )
 
@@ -130,9 +132,10 @@ class Course:
         return _checked_states(
             state,
             rests,
-            f"gradient descent has no steady state within {integrate.MAX_STEPS} steps of the "
-            "solver: the outputs may grow for ever, as those of cross-entropy do on points that "
-            "can be told apart; ask for a finite t, or add a penalty on the outputs to the loss",
+            "gradient descent has no steady state within the limit on steps of the solver, "
+            f"{integrate.max_steps(True)}: the outputs may grow for ever, as of cross-entropy they "
+            "do on points that can be told apart; ask for a finite t, or add a penalty on the "
+            "outputs to the loss",
         )
 
     def _read(

@@ -17,10 +17,13 @@ from jax import Array
 
 from ntkjax._inference.descent import Descent, Setting
 
-#: Steps of the solver beyond one for each time.
-MAX_STEPS = 4096
-#: Of how many decay times of the fastest mode an explicit method takes the steps.
-_EXPLICIT = 2000.0
+#: Steps of the implicit solver beyond one for each time, and how many explicit ones count as one.
+MAX_STEPS, _CHEAPER = 4096, 8
+#: Over how many decay times of the fastest mode a step of the explicit method goes at least, and
+#: how often it asks for the slope of the loss.
+_REACH, _STAGES = 3.0, 13
+#: Steps of the implicit method over all of a long time, as a rule.
+_USUAL_STEPS = 200
 #: Largest state whose Jacobian an implicit method holds as a matrix.
 _DENSE = 4000
 
@@ -30,9 +33,22 @@ def tolerance(dtype: Any) -> float:
     return 1e-9 if jnp.finfo(dtype).bits == 64 else 1e-5
 
 
-def is_stiff(size: int, decays: float) -> bool:
-    """Whether to solve for each step: `decays` of the fastest mode, in a state of some size."""
-    return size <= _DENSE and decays > _EXPLICIT
+def max_steps(stiff: bool) -> int:
+    """The limit on steps beyond one for each time."""
+    return MAX_STEPS if stiff else MAX_STEPS * _CHEAPER
+
+
+def is_stiff(rows: int, columns: int, decays: float) -> bool:
+    """Whether to solve equations at each step of a state `(rows, columns)`, as what costs less.
+
+    `decays` tells how many times the fastest mode decays. Costs are in multiplications: of slopes
+    with the modes, and of a Jacobian as a matrix, which is made and factored at each step.
+    """
+    size, steps = rows * columns, decays / _REACH
+    if size > _DENSE or steps > max_steps(False):
+        return size <= _DENSE
+    explicit = steps * _STAGES * 2 * rows * size
+    return _USUAL_STEPS * (size**3 / 3 + 2 * rows * size**2) < explicit
 
 
 def integrate(
@@ -51,7 +67,7 @@ def integrate(
             saveat=diffrax.SaveAt(ts=times),
             # Steps end at the times: what is interpolated between steps is less exact.
             stepsize_controller=_controller(times.dtype, step_ts=times),
-            max_steps=MAX_STEPS + len(times),
+            max_steps=max_steps(stiff) + len(times),
             throw=False,
         )
         return solution.ys, solution.result == diffrax.RESULTS.successful
@@ -61,10 +77,11 @@ def settle(descent: Descent, start: Any, since: Array, setting: Setting) -> tupl
     """The state in which nothing moves any more, and whether there is one."""
     # What modes without a share in the outputs on the training points make of the loss has no end.
     setting = setting._replace(up=jnp.where(setting.down > 0, setting.up, 0))
+    stiff = sum(a.size for a in start) <= _DENSE
     with _any_promotion():
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(descent),
-            _solver(since.dtype, setting.outputs.size <= _DENSE),
+            _solver(since.dtype, stiff),
             since,
             jnp.asarray(jnp.inf, since.dtype),
             None,
@@ -72,7 +89,7 @@ def settle(descent: Descent, start: Any, since: Array, setting: Setting) -> tupl
             setting,
             stepsize_controller=_controller(since.dtype),
             event=diffrax.Event(_Rest(descent)),
-            max_steps=MAX_STEPS,
+            max_steps=max_steps(stiff),
             throw=False,
         )
         state = jax.tree.map(lambda a: a[0], solution.ys)
