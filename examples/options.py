@@ -100,6 +100,24 @@ def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.
     return parser.parse_args(arguments)
 
 
+def small_parser(script: str, description: str | None) -> argparse.ArgumentParser:
+    """A command line with a folder for the plot and a seed, to which a script adds its own."""
+    parser = argparse.ArgumentParser(
+        prog=script,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--out",
+        help="folder for the plot (default: %(default)s)",
+        type=Path,
+        default=Path("demo_results"),
+        metavar="DIR",
+    )
+    parser.add_argument("--seed", help="default: %(default)s", type=int, default=0, metavar="N")
+    return parser
+
+
 def positive(text: str) -> int:
     number = int(text)
     if number < 1:

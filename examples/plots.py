@@ -1,4 +1,4 @@
-"""The two figures of the demo, labelled at the lines and safe for colour-blind readers."""
+"""Figures of the demo, labelled at the lines and safe for colour-blind readers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -92,6 +92,18 @@ def new_figure(title: str) -> tuple[Figure, Axes]:
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, labelsize=9)
     return figure, axes
+
+
+def new_panels(title: str, titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """A figure of panels beside each other, which share nothing but their look."""
+    figure = Figure(figsize=(3.6 * len(titles), 3.6), dpi=110, layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
+    panels = list(np.ravel(figure.subplots(1, len(titles), squeeze=False)))
+    for axes, name in zip(panels, titles, strict=True):
+        axes.set_title(name, loc="left", fontsize=9.5, color=INK)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(colors=INK, labelsize=8)
+    return figure, panels
 
 
 def set_ticks(axes: Axes, x: Sequence[int], y: Sequence[float]) -> None:
