@@ -22,7 +22,7 @@ import ntkjax
 from datasets import load
 from kernels import standardized
 from options import positive, small_parser
-from plots import new_panels, save
+from plots import new_panels, save, set_sizes
 from regression import accuracy_of, one_hot
 from report import say
 from splits import subset
@@ -104,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> tuple[list[float], list[floa
     panels[1].loglog(widths, distances, marker="o", color="#d55e00")
     panels[2].plot(widths, scores, marker="o", color="#0072b2")
     for axes in panels[1:]:
+        set_sizes(axes, widths)
         axes.set_xlabel("width", fontsize=9)
     save(figure, options.out / "flax_resnet.png")
     return distances, scores

@@ -19,7 +19,7 @@ import numpy as np
 import ntkjax
 from ntkjax import stax
 from options import positive, sizes, small_parser
-from plots import new_panels, save
+from plots import new_panels, save, set_sizes
 from report import say
 
 TEACHER_DEPTH, DEPTHS = 1, (1, 3)
@@ -81,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         axes.loglog(options.train_sizes, mean, marker="o", markersize=4, label=name)
         rate = np.polyfit(np.log(options.train_sizes), np.log(mean), 1)[0]
         say(f"{name:<16} error ~ n^{rate:.2f}, {mean[-1]:.4f} at n = {options.train_sizes[-1]}")
+    set_sizes(axes, options.train_sizes)
     axes.set_xlabel("training points", fontsize=9)
     axes.legend(frameon=False, fontsize=8)
     save(figure, options.out / "learning_curves.png")

@@ -19,7 +19,7 @@ from datasets import load
 from kernels import standardized
 from ntkjax import architectures, stax
 from options import positive, shrunk, sizes, small_parser
-from plots import new_panels, save
+from plots import new_panels, save, set_sizes
 from regression import Candidate, Method, accuracy_of, choose, predict
 from report import say
 from splits import random_split
@@ -101,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, list[float]]:
     for method, values in found.items():
         say(f"{method:<30}" + "".join(f"{value:>8.1%}" for value in values))
         axes.semilogx(options.train_sizes, values, marker="o", markersize=4, label=method)
+    set_sizes(axes, options.train_sizes)
     axes.set_xlabel("training images", fontsize=9)
     axes.legend(frameon=False, fontsize=8)
     save(figure, options.out / "myrtle.png")

@@ -106,11 +106,16 @@ def new_panels(title: str, titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
     return figure, panels
 
 
-def set_ticks(axes: Axes, x: Sequence[int], y: Sequence[float]) -> None:
-    """Ticks at the sizes that were measured, and at round percentages."""
+def set_sizes(axes: Axes, x: Sequence[int]) -> None:
+    """Ticks at the sizes that were measured."""
     axes.xaxis.set_major_locator(FixedLocator(list(x)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def set_ticks(axes: Axes, x: Sequence[int], y: Sequence[float]) -> None:
+    """Ticks at the sizes that were measured, and at round percentages."""
+    set_sizes(axes, x)
     axes.yaxis.set_major_locator(FixedLocator(list(y)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
