@@ -156,7 +156,8 @@ def test_third_party_imports_are_declared():
 
 
 def test_what_the_examples_import_is_declared():
-    lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["demo"]]
+    extras = PROJECT["optional-dependencies"]
+    lines = [*PROJECT["dependencies"], *extras["demo"], *extras["flax"]]
     declared = {Requirement(line).name for line in lines}
     files = sorted((ROOT / "examples").glob("*.py"))
     local = {file.stem for file in files} | {"ntkjax"}

@@ -63,17 +63,17 @@ def stacked(network: Network, batch: Batch, axes: ExampleAxes, output: int) -> S
     given = batch.x, {name: batch.keywords[name] for name in axes.keywords}
     leaves, tree = jax.tree.flatten(given)
     along = axes_of_leaves(axes, batch)
-    mapped = [i for i, axis in enumerate(along) if axis is not None]
+    mapped = {i: axis for i, axis in enumerate(along) if axis is not None}
 
     def of_example(params: Any, arrays: Sequence[Array]) -> Array:
         filled = list(leaves)
-        for i, array in zip(mapped, arrays, strict=True):
-            filled[i] = jnp.expand_dims(array, along[i])
+        for (i, axis), array in zip(mapped.items(), arrays, strict=True):
+            filled[i] = jnp.expand_dims(array, axis)
         x, keywords = jax.tree.unflatten(tree, filled)
         made = network(params, Batch(x, {**batch.keywords, **keywords}))
         return jnp.squeeze(made, output)
 
-    return Side([jnp.moveaxis(jnp.asarray(leaves[i]), along[i], 0) for i in mapped], of_example)
+    return Side([jnp.moveaxis(jnp.asarray(leaves[i]), a, 0) for i, a in mapped.items()], of_example)
 
 
 def batches(x1: Any, x2: Any, keywords: Mapping[str, Any]) -> tuple[Batch, Batch | None]:

@@ -50,8 +50,8 @@ def plan_of(
     places, count = places_of(axes), len(leaves)
     structured = implementation != NtkImplementation.JACOBIAN_CONTRACTION
     found = [sites(program, count) if structured else [] for program in programs]
-    counts = [side.count for side in (sides[0], sides[-1])]
-    cost = Cost(*counts, *places[:2], places.diagonal * places.traced)
+    shared = places.diagonal * places.traced
+    cost = Cost(sides[0].count, sides[-1].count, places.paired1, places.paired2, shared)
     made = networks(programs, count, found, cost)
     takes = [
         Take(side.count, paired, backward_footprint(network, leaves, side))
@@ -102,7 +102,8 @@ def tangent_kernel(
         network = plan.networks[k]
         shape = (axes.shape1, axes.shape2)[k if len(sides) > 1 else 0]
         dtype = network.program.dtype(network.program.outputs[0])
-        cotangents = axes.cotangents(shape, paired, *shared, dtype)
+        diagonal, traced = shared
+        cotangents = axes.cotangents(shape, paired, diagonal, traced, dtype)
         return jax.vmap(lambda example: factors(network, leaves, example, cotangents))(
             sides[k].some(some)
         )
@@ -115,9 +116,9 @@ def tangent_kernel(
 
         network = plan.networks[0]
         rest = len(leaves) - len(network.pairs)
-        at = Factors(
-            [(0, None)] * len(network.pairs), [(0, 1)] * len(network.pairs), [(0, 1)] * rest
-        )
+        pairs = len(network.pairs)
+        axes_of: list[Any] = [[(0, None)] * pairs, [(0, 1)] * pairs, [(0, 1)] * rest]
+        at = Factors(*axes_of)
         rows = over_rows(kept, tiles.chunk1, some, paired, at)
         if len(sides) == 1 and len(some) >= first.count and len(paired) >= places.paired1:
             return product(rows, rows)
