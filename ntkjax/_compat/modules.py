@@ -42,8 +42,7 @@ _REFUSED = {
          "_conv_kernel_diagonal_spatial_transpose", "_pool_transpose", "_pool_mask",
          "_same_pad_for_filter_shape_transpose", "_pos_emb_identity", "_pos_emb_pdist",
          "_get_all_pos_emb", "_shape_and_axes", "_pooling_layer"), _ENGINE),
-    "_src.batching": dict.fromkeys(("_serial", "_parallel", "_scan", "_jit_or_pmap_broadcast"),
-                                   _ENGINE),
+    "_src.batching": dict.fromkeys(("_scan", "_jit_or_pmap_broadcast"), _ENGINE),
     "_src.predict": dict.fromkeys(
         ("_get_dependency", "_get_fns_in_eigenbasis", "_add_diagonal_regularizer",
          "_get_cho_solve", "_make_expm1_fn", "_get_axes", "_get_attr"), _ENGINE),
@@ -109,7 +108,19 @@ def old_modules(nt: Any, stax: Any, predict: Any) -> dict[str, types.ModuleType]
     }
     linear = names_of(stax, _LINEAR) | covariances.NAMES | {"_vmap_2d": covariances.over_pairs}
     branching, combinators = names_of(stax, _BRANCHING), names_of(stax, _COMBINATORS)
-    batching = {"batch": nt.batch}
+
+    def serially(kernel_fn: Any, batch_size: int, store_on_device: bool = True) -> Any:
+        """Batches one after the other."""
+        return nt.batch(kernel_fn, batch_size, 0, store_on_device)
+
+    def in_parallel(
+        kernel_fn: Any, use_serial: bool = True, dropout_in_analytic_kernel: bool = False,
+        device_count: int = -1,
+    ) -> Any:  # fmt: skip
+        """Batches on several devices."""
+        return nt.batch(kernel_fn, 0, device_count)
+
+    batching = {"batch": nt.batch, "_serial": serially, "_parallel": in_parallel}
     monte_carlo = {"monte_carlo_kernel_fn": nt.monte_carlo_kernel_fn}
     contents: dict[str, Mapping[str, Any]] = {
         "": names_of(nt) | {"__version__": VERSION},

@@ -129,9 +129,11 @@ def _in_batches(
 ) -> Any:
     """The kernel of all pairs, batch by batch, as many at a time as there are devices."""
     x1, x2 = as_tree(x1), as_tree(x2)
-    if isinstance(x1, Kernel):
-        n1, n2 = (shape[x1.batch_axis] for shape in (x1.shape1, x1.shape2))
-        is_symmetric = x1.cov2 is None and n1 == n2
+    kernels = [leaf for leaf in jax.tree.leaves(x1, is_leaf=_is_kernel) if _is_kernel(leaf)]
+    if kernels:
+        first = kernels[0]
+        n1, n2 = (shape[first.batch_axis] for shape in (first.shape1, first.shape2))
+        is_symmetric = first.cov2 is None and n1 == n2
     else:
         is_symmetric = x2 is None or not jax.tree.leaves(x2)
         n1 = count("x1", x1)
@@ -145,8 +147,9 @@ def _in_batches(
     def call(i: int, j: int, device: Any) -> Any:
         row, column = rows[i], columns[j]
         more = cut_keywords(keywords, (n1, n2), row, column)
-        if isinstance(x1, Kernel):
-            inputs: tuple[Any, Any] = cut_kernel(x1, row, column), x2
+        if kernels:
+            one = jax.tree.map(lambda k: cut_kernel(k, row, column), x1, is_leaf=_is_kernel)
+            inputs: tuple[Any, Any] = one, x2
         elif is_symmetric:
             inputs = cut(x1, row), None if i == j else cut(x1, column)
         else:
@@ -180,6 +183,10 @@ def _in_batches(
     while waiting:
         gather()
     return blocks.total(is_symmetric)
+
+
+def _is_kernel(value: Any) -> bool:
+    return isinstance(value, Kernel)
 
 
 def _put(value: Any, device: Any) -> Any:

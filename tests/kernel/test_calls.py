@@ -211,3 +211,22 @@ def test_a_users_finite_network_is_handed_masks():
     np.testing.assert_array_equal(out.masked_value[..., 0], [[2, 1], [2, 3]])
     np.testing.assert_array_equal(out.mask[..., 0], [[False, True], [False, False]])
     np.testing.assert_array_equal(Counted().apply_fn((), x), x)
+
+
+def test_a_users_layer_of_covariances_alone_is_asked_for_nothing_else():
+    @stax.layer
+    def Rooted():
+        def kernel_fn(k, **kwargs):
+            if k.ntk is not None:
+                raise ValueError("no tangent kernel is known")
+            roots = [None if c is None else jnp.sqrt(c) for c in (k.cov1, k.cov2)]
+            root = jnp.sqrt(jnp.maximum(k.nngp, 0))
+            return k.replace(nngp=root, cov1=roots[0], cov2=roots[1])
+
+        return (lambda rng, s: (s, ())), (lambda params, x, **kwargs: x), kernel_fn
+
+    network = stax.serial(stax.Dense(8), Rooted())
+    wanted = np.sqrt(np.maximum(stax.Dense(8).kernel_fn(X1, X2, "nngp"), 0))
+    np.testing.assert_allclose(network.kernel_fn(X1, X2, "nngp"), wanted, atol=1e-6)
+    with pytest.raises(ValueError, match="no tangent kernel is known"):
+        network.kernel_fn(X1, X2, "ntk")

@@ -129,3 +129,15 @@ def test_progress_is_a_setting():
         assert not nt.config.progress
     with pytest.raises(ValueError, match="progress='no'"), nt.config.set(progress="no"):
         pass
+
+
+def test_kernels_of_several_inputs_are_cut_together():
+    below = stax.parallel(stax.Dense(8, 1.4), stax.Dense(8))
+    above = stax.serial(stax.parallel(stax.Relu(), stax.Erf()), stax.parallel(*[stax.Dense(1)] * 2))
+    for x2 in ((X2, X2), None):
+        kernels = below.kernel_fn((X1, X1), x2)
+        batched = nt.batch(above.kernel_fn, 3, store_on_device=False)
+        found, wanted = batched(kernels), above.kernel_fn(kernels)
+        assert type(found) is tuple
+        for one, other in zip(found, wanted, strict=True):
+            equal(one, other, 1e-7)

@@ -195,7 +195,7 @@ class Custom(WholeOperation):
         def data(count: int) -> dict[str, Array]:
             return {name: jnp.zeros((count, *tail), of) for name, (tail, of) in self.of_each}
 
-        out = jax.eval_shape(lambda: self.apply(_example(signals[0]), data(n1), data(n2)))
+        out = jax.eval_shape(lambda: self.apply_either(_example(signals[0]), data(n1), data(n2)))
         return Signal(
             out.shape1,
             out.shape2,
@@ -229,6 +229,19 @@ class Custom(WholeOperation):
             )
         return result
 
+    def apply_either(self, kernel: Kernel, *data: dict[str, Array]) -> Kernel:
+        """The same of a kernel whose tangents do not matter, with them or, failing that, without.
+
+        A user's function may be one of covariances alone, or may not expect that there are none.
+        """
+        try:
+            return self.apply(kernel, *data)
+        except Exception as error:
+            try:
+                return self.apply(kernel.replace(ntk=None), *data)
+            except Exception:
+                raise error from None
+
     def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, _Custom]:
         (image,), step = images, context.step
         own = to_matrix(context.own.moment, step.below.all())
@@ -259,7 +272,7 @@ class Custom(WholeOperation):
                 x1_is_x2=jnp.asarray(True),
             )
             alone = {name: array[None] for name, array in data.items()}
-            after = self.apply(kernel, alone, alone).cov1
+            after = self.apply_either(kernel, alone, alone).cov1
             return None if after is None else after[0]
 
         return jax.vmap(one)(covariances, _in_front(data))
