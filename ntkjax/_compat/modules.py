@@ -133,7 +133,7 @@ def old_modules(nt: Any, stax: Any, predict: Any) -> dict[str, types.ModuleType]
         "_src.batching": batching,
         "_src.empirical": empirical,
         "_src.monte_carlo": monte_carlo,
-        "_src.predict": names_of(predict),
+        "_src.predict": names_of(predict) | {"_is_on_cpu": trees.is_on_cpu},
         "_src.stax": {},
         "_src.stax.branching": branching,
         "_src.stax.combinators": combinators,

@@ -170,3 +170,9 @@ def split_kwargs(kwargs: dict[str, Any], x1: Any = None, x2: Any = None) -> tupl
                 functools.partial(jnp.where, x1_is_x2(x1, x2)), value, other
             )
     return first, second
+
+
+def is_on_cpu(x: Any) -> bool:
+    """Whether all arrays of a tree are on the host or on a CPU."""
+    arrays = [leaf for leaf in jax.tree.leaves(x) if isinstance(leaf, jax.Array)]
+    return all(device.platform == "cpu" for array in arrays for device in array.devices())
