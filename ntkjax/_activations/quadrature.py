@@ -187,20 +187,32 @@ def point_moments(
     function: ScalarFunction, pieces: Pieces, rule: Rule, std: Array
 ) -> tuple[Array, Array]:
     """E f(u)^2 and E f'(u)^2 of a Gaussian of this standard deviation."""
-    return forwards(functools.partial(_point_moments, function, pieces, rule))(std)
+    return point_expectations(function, pieces, rule, std, _squares)
 
 
-def _point_moments(
-    function: ScalarFunction, pieces: Pieces, rule: Rule, std: Array
-) -> tuple[Array, Array]:
-    edges = _edge(_stacked(pieces.edges, std), std[None], rule.reach)
+def _squares(x: Array, value: Array, slope: Array) -> tuple[Array, Array]:
+    del x
+    return jnp.square(value), jnp.square(slope)
 
-    def integrand(x: Array) -> tuple[Array, Array]:
-        value, slope = function.with_slope(std[None] * x)
-        return jnp.square(value), jnp.square(slope)
 
-    like = jnp.zeros_like(std), jnp.zeros_like(std)
-    return _integral(_sorted(edges, rule, std), rule, integrand, like)
+def point_expectations(
+    function: ScalarFunction,
+    pieces: Pieces,
+    rule: Rule,
+    std: Array,
+    of: Callable[[Array, Array, Array], Any],
+) -> Any:
+    """The expectations of what `of` makes of x, f(std x) and f'(std x), x a standard Gaussian."""
+
+    def expectations(std: Array) -> Any:
+        def integrand(x: Array) -> Any:
+            return of(x, *function.with_slope(std[None] * x))
+
+        edges = _edge(_stacked(pieces.edges, std), std[None], rule.reach)
+        like = jax.tree.map(jnp.zeros_like, jax.eval_shape(of, std, std, std))
+        return _integral(_sorted(edges, rule, std), rule, integrand, like)
+
+    return forwards(expectations)(std)
 
 
 def _zeros(like: Array) -> Moments:

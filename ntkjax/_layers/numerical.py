@@ -8,6 +8,7 @@ from jax import Array
 
 from ntkjax._activations.covariances import CovarianceActivation
 from ntkjax._activations.gauss_hermite import GaussHermite
+from ntkjax._activations.hermite_series import LARGEST, HermiteSeries
 from ntkjax._activations.integrated import Quadrature
 from ntkjax._activations.scalar_function import ScalarFunction, check_pair_function
 from ntkjax._kernel.algebra.errors import UnsupportedError
@@ -46,7 +47,11 @@ def _vectorized(fn: OfPair, *arrays: Array) -> Array:
 
 
 def Elementwise(
-    fn: Number | None = None, nngp_fn: OfPair | None = None, d_nngp_fn: OfPair | None = None
+    fn: Number | None = None,
+    nngp_fn: OfPair | None = None,
+    d_nngp_fn: OfPair | None = None,
+    *,
+    series_degree: int | None = None,
 ) -> Layer:
     r"""Any function of each activation, by its expectations or by quadrature.
 
@@ -74,14 +79,15 @@ def Elementwise(
       fn: a function R -> R, written with `jax.numpy`; None leaves the finite network undefined.
       nngp_fn: `(cov12, var1, var2)` -> E f(u) f(v), of numbers.
       d_nngp_fn: `(cov12, var1, var2)` -> E f'(u) f'(v), of numbers.
+      series_degree: the last degree of the Hermite series, from 1 to 64; None for exact integrals.
 
     Returns:
       `(init_fn, apply_fn, kernel_fn)`.
 
     Raises:
-      ValueError: neither `fn` nor `nngp_fn` is given, or `d_nngp_fn` without `nngp_fn`; a function
-        does not return one number; `fn` has too many kinks, steps or wiggles to be integrated;
-        when called, the input is not Gaussian.
+      ValueError: neither `fn` nor `nngp_fn` is given, or `d_nngp_fn` without `nngp_fn`, or
+        `series_degree` with it or out of range; a function does not return one number; `fn` has
+        too many kinks, steps or wiggles to be integrated; when called, the input is not Gaussian.
       TypeError: a function cannot be called with numbers that JAX traces.
       NotImplementedError: when `apply_fn` is called, and `fn` is None.
 
@@ -108,10 +114,13 @@ def Elementwise(
             "Elementwise: d_nngp_fn is given without nngp_fn; give both, or neither for quadrature."
         )
     function = None if fn is None else ScalarFunction(fn).checked("Elementwise")
+    degree = _series_degree(series_degree, nngp_fn)
     if nngp_fn is None:
         assert function is not None
         function.pieces("Elementwise", default_float())
         activation = Quadrature(function, "Elementwise")
+        if degree is not None:
+            activation = HermiteSeries(function, "Elementwise", degree)
     else:
         check_pair_function("Elementwise", "nngp_fn", nngp_fn)
         if d_nngp_fn is not None:
@@ -119,6 +128,24 @@ def Elementwise(
         activation = Formula(nngp_fn, d_nngp_fn)
     name = _name_of(fn if fn is not None else nngp_fn)
     return elementwise("Elementwise", name, activation, function or _no_function)
+
+
+def _series_degree(degree: Any, nngp_fn: Any) -> int | None:
+    """The degree of a series; None for no series."""
+    if degree is None:
+        return None
+    if nngp_fn is not None:
+        raise ValueError(
+            "Elementwise: series_degree is given with nngp_fn, which needs no series; give one of "
+            "them."
+        )
+    count = check_count("Elementwise", "series_degree", degree)
+    if count > LARGEST:
+        raise ValueError(
+            f"Elementwise: series_degree={count}, expected at most {LARGEST}; leave it out for "
+            "exact integrals."
+        )
+    return count
 
 
 def _no_function(x: Array) -> Array:
