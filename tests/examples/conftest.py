@@ -2,7 +2,7 @@
 
 import importlib.util
 
-NEEDED = ("matplotlib", "sklearn", "threadpoolctl", "tqdm")
+NEEDED = ("matplotlib", "mpmath", "sklearn", "threadpoolctl", "tqdm")
 
 collect_ignore_glob = (
     [] if all(importlib.util.find_spec(name) for name in NEEDED) else ["test_*.py"]
