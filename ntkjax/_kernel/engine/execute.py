@@ -62,24 +62,32 @@ def carried_out(
         return _compiled(_one_program)(part, items, structure, request, resources.alone())
     tiling, may_be_unscaled = _tiling(*shapes, structure, request, resources)
     if may_be_unscaled:
-        is_unscaled = _compiled(_are_alike)(part, items, structure, request, None)
+        is_unscaled = _compiled(_are_alike, _QUICKLY)(part, items, structure, request, None)
         request = dataclasses.replace(request, is_unscaled=bool(is_unscaled))
     if tiling is None or len(tiling.tiles) == 1:
-        program = _compiled(_one_program, tiling is not None and tiling.is_wide)
+        program = _compiled(_one_program, _options(tiling))
         return program(part, items, structure, request, resources.alone())
     return _tile_by_tile(part, items, structure, request, tiling, resources)
 
 
-@functools.cache
-def _compiled(fn: Callable[..., Any], is_wide: bool = False) -> Any:
-    """`fn`, compiled, perhaps for wide vectors; its last three arguments are part of the program.
+#: LLVM uses half of a vector register of 512 bits unless told otherwise. Where there is none, that
+#: changes nothing.
+_WIDE = (("xla_cpu_prefer_vector_width", 512),)
+#: For a program that takes longer to compile than to run.
+_QUICKLY = (("xla_backend_optimization_level", 0),)
 
-    LLVM uses half of a vector register of 512 bits unless told otherwise. Where there is none, that
-    changes nothing.
-    """
+
+def _options(tiling: Tiling | None) -> tuple[tuple[str, int], ...]:
+    """The options of a program that makes the tiles of a tiling, or all pairs at once (None)."""
+    return _WIDE if tiling is not None and tiling.is_wide else ()
+
+
+@functools.cache
+def _compiled(fn: Callable[..., Any], options: tuple[tuple[str, int], ...] = ()) -> Any:
+    """`fn`, compiled with these options; its last three arguments are part of the program."""
     count = len(inspect.signature(fn).parameters)
-    options = {"xla_cpu_prefer_vector_width": 512} if is_wide else None
-    return jax.jit(fn, static_argnums=range(count - 3, count), compiler_options=options)
+    static = range(count - 3, count)
+    return jax.jit(fn, static_argnums=static, compiler_options=dict(options) or None)
 
 
 def _one_program(
@@ -112,7 +120,7 @@ def _tile_by_tile(
         given = jax.device_put(given, everywhere)
     rounds = list(map(jnp.asarray, _rounds(tiling, len(devices))))
     # Compiled here: threads share neither what the caller has set for this one, nor the wait.
-    program = _compiled(_round_made, tiling.is_wide)
+    program = _compiled(_round_made, _options(tiling))
     lowered = program.lower(*given, rounds[0], structure, request, (tiling, devices))
     compiled = lowered.compile()
     (grid1, grid2), size1, size2 = tiling.grid, tiling.size1, tiling.size2
