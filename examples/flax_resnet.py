@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import linen as nn
+from flax import linen as nn  # pyright: ignore[reportMissingImports] # an extra
 
 import ntkjax
 from datasets import load

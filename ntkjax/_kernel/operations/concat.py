@@ -12,7 +12,7 @@ the partner of an entry is in another block, what its branch holds there is not 
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -100,7 +100,7 @@ class PositionConcat(RowOperation):
         if step.renews_scale:
             scale, maps = in_common_scale(images, context)
             variances = [factor * product for factor, product in maps if product is not None]
-        var = self._side_by_side(variances, step) if known else None
+        var = self._side_by_side(variances, step) if has_distances else None
         return Image(scale, var, joined_data(images)), _Maps(maps, var)
 
     def masks(self, here: Row, below: Row | None, step: Step) -> Array:
@@ -154,8 +154,8 @@ class BatchConcat(BatchOperation):
 
     def of_batches(self, *kernels: Kernel) -> Kernel:
         first = kernels[0]
-        own1 = [k.cov1 for k in kernels]
-        own2 = own1 if first.cov2 is None else [k.cov2 for k in kernels]
+        own1 = [cast(Array, k.cov1) for k in kernels]
+        own2 = own1 if first.cov2 is None else [cast(Array, k.cov2) for k in kernels]
         # Positions of two examples, of their own covariances: variances of either side.
         var1, var2 = [_variances(c) for c in own1], [_variances(c) for c in own2]
 
@@ -178,14 +178,14 @@ class BatchConcat(BatchOperation):
 
         signal = _shapes(kernels)
         distances = [k.distance for k in kernels]
-        known = all(distance is not None for distance in distances)
+        has_distances = all(distance is not None for distance in distances)
         return dataclasses.replace(
             first,
             nngp=blocks([k.nngp for k in kernels]),
             ntk=None if first.ntk is None else blocks([k.ntk for k in kernels]),
             cov1=jnp.concatenate(own1),
             cov2=None if first.cov2 is None else jnp.concatenate(own2),
-            distance=blocks(distances, _apart) if known else None,
+            distance=blocks(distances, _apart) if has_distances else None,
             diagonal_batch=True,
             mask1=_masks(kernels, 1),
             mask2=_masks(kernels, 2),
