@@ -100,7 +100,7 @@ class PositionConcat(RowOperation):
         if step.renews_scale:
             scale, maps = in_common_scale(images, context)
             variances = [factor * product for factor, product in maps if product is not None]
-        var = self._side_by_side(variances, step) if has_distances else None
+        var = self._side_by_side(variances, step) if known else None
         return Image(scale, var, joined_data(images)), _Maps(maps, var)
 
     def masks(self, here: Row, below: Row | None, step: Step) -> Array:
