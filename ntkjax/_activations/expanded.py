@@ -12,7 +12,7 @@ from ntkjax._activations.expansion import Expansion
 from ntkjax._activations.forward import forwards
 from ntkjax._activations.moments import Moments
 from ntkjax._activations.polynomials import angle_and_gap
-from ntkjax._kernel.algebra.roots import safe_sqrt
+from ntkjax._kernel.algebra.roots import clipped, safe_sqrt
 
 #: The sum of products over the axis in front, of arrays that broadcast.
 Dot = Callable[[Array, Array], Array]
@@ -47,8 +47,8 @@ def _moments(
     product = first * second
     positive = product > 0
     inverse = 1 / jnp.where(positive, product, 1.0)
-    near = jnp.where(positive, jnp.clip(rest * inverse, 0.0, 2.0), 1.0)
-    far = jnp.where(positive, jnp.clip(other * inverse, 0.0, 2.0), 1.0)
+    near = jnp.where(positive, clipped(rest * inverse, 2.0), 1.0)
+    far = jnp.where(positive, clipped(other * inverse, 2.0), 1.0)
     cosine = jnp.where(near < 1, 1 - near, far - 1)
     s = _variable(expansion, near, far)
 

@@ -94,7 +94,8 @@ class Expansion(NamedTuple):
       least: the smallest standard deviation for which errors are small against f.
       reach: the largest one.
       variable: s.
-      features: the functions e_a by Chebyshev polynomials of 2 r / reach - 1, `[a, degree]`.
+      features: the functions e_a by Chebyshev polynomials of
+        2 log(1 + r) / log(1 + reach) - 1, `[a, degree]`.
       pairs: of G, int_0^c G / c and int_c^1 G / (1 - c), `[degree of s, which, a, b]`.
       across_features: those of H, `[a, degree]`.
       across: H by these, `[a, b]`.
@@ -125,11 +126,20 @@ def expansion_of(sample: Sampler, kinks: tuple[float, ...], bits: int) -> Expans
     """
     if kinks not in ((), (0.0,)):
         return None
+    if kinks and _has_step(sample):
+        return None
     for reach in REACHES:
         found = _expansion_within(reach, sample, bool(kinks), bits)
         if found is not None:
             return found
     return None
+
+
+def _has_step(sample: Sampler) -> bool:
+    """Whether f jumps at zero: of that, f' knows nothing."""
+    left, right = sample(np.array([-1e-9, 1e-9]))[0]
+    size = np.max(np.abs(sample(np.linspace(-1, 1, 33))[0]))
+    return bool(abs(right - left) > 1e-6 * size)
 
 
 def _expansion_within(reach: float, sample: Sampler, kinked: bool, bits: int) -> Expansion | None:
@@ -139,7 +149,7 @@ def _expansion_within(reach: float, sample: Sampler, kinked: bool, bits: int) ->
     r = np.expm1(0.5 * (1 + q) * np.log1p(reach))
     values = _kinked_slopes if kinked else _smooth_slopes
     slopes = values(sample, r, s, variable, bits)
-    if slopes is None or not np.all(np.isfinite(slopes)):
+    if slopes is None or not np.any(slopes) or not np.all(np.isfinite(slopes)):
         return None
     across, mean, energy = _across(sample, r)
     vanishes = bool(np.all(sample(np.zeros(1))[0] == 0))
@@ -191,6 +201,8 @@ def _smooth_slopes(
     terms = int({32: 60, 64: 130}[bits] * np.max(r) ** 2) + 60
     x = np.arange(-13.0, 13.0, min(0.05, 2.2 / np.sqrt(2 * terms)))
     b = sample(r[:, None] * x)[1] @ (_hermite_functions(x, terms).T * (x[1] - x[0]))
+    if not np.any(b):
+        return None
     sizes = np.max(b**2, 0) / np.max(np.sum(b**2, 1))
     if np.sum(sizes[-8:]) > _WANTED[bits]:
         return None

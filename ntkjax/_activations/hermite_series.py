@@ -25,7 +25,7 @@ from ntkjax._activations.angle import Deviation, nearly_opposite
 from ntkjax._activations.quadrature import Rule, point_expectations
 from ntkjax._activations.scalar_function import ScalarFunction
 from ntkjax._kernel.algebra.operation import operation, static
-from ntkjax._kernel.algebra.roots import safe_sqrt
+from ntkjax._kernel.algebra.roots import clipped, positive_part, safe_sqrt
 from ntkjax._kernel.operations.pointwise import DualPair, FarPair
 
 #: Nodes of each interval: they resolve polynomials of the largest degree.
@@ -104,7 +104,7 @@ class HermiteSeries:
         """The expectations of a pair."""
         del acute, supplement  # a polynomial of c is as exact without
         product, across = first.std * second.std, jnp.square(first.std - second.std)
-        rest = jnp.clip(0.5 * (distance - across), 0.0, 2 * product)
+        rest = clipped(0.5 * (distance - across), 2 * product)
         _, slope, lack = self._of_rest(first, second, rest)
         return DualPair(lack, slope, 0.5 * (first.var + second.var - distance))
 
@@ -114,14 +114,14 @@ class HermiteSeries:
         """The expectations of a pair; `rest` is r1 r2 - |K|, for the digits of parallel points."""
         product, size = first.std * second.std, jnp.abs(covariance)
         if rest is None:
-            rest = jnp.maximum(product - size, 0.0)
+            rest = positive_part(product - size)
         rest = jnp.where(covariance < 0, product + size, rest)
         return FarPair(*self._of_rest(first, second, rest))
 
     def _of_rest(self, first: _Point, second: _Point, rest: Array) -> tuple[Array, Array, Array]:
         """E f f, E f' f' and E (f - f)^2, of r1 r2 - K."""
         scale = first.deviation.inverse * second.deviation.inverse
-        below = jnp.where(scale > 0, jnp.clip(rest * scale, 0.0, 2.0), 1.0)  # 1 - c
+        below = jnp.where(scale > 0, clipped(rest * scale, 2.0), 1.0)  # 1 - c
         cosine = 1 - below
         power, lack = jnp.ones_like(below), jnp.zeros_like(below)  # c^k, (1 - c^k) / (1 - c)
         value, distance, slope = (jnp.zeros_like(below) for _ in range(3))

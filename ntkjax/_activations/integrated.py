@@ -111,9 +111,12 @@ class Quadrature:
         expansion = self.function.expansion(self.name, rest.dtype)
         if expansion is None:
             return self._of_pair(*arrays, rule)
+        is_within = within(expansion, first, second)
+        # Under `vmap`, both branches run: none may overflow.
+        inside = [jnp.where(is_within, array, 1.0) for array in arrays]
         return lax.cond(
-            within(expansion, first, second),
-            lambda: expanded_moments(expansion, *arrays),
+            is_within,
+            lambda: expanded_moments(expansion, *inside),
             lambda: self._of_pair(*arrays, rule),
         )
 

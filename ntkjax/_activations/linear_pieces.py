@@ -71,12 +71,35 @@ def inner_moments(
     upto = [(zero, zero, zero)]
     upto += [(c, -p, c - z * p) for c, p, z in zip(below, density, edges, strict=True)]
     upto += [(one, zero, one)]
+    nodes, weights = _legendre(mean)
     value, distance, slope = zero, zero, zero
     for i, (alpha, beta) in enumerate(zip(lines.intercepts, lines.slopes, strict=True)):
         count, first, second = (b - a for a, b in zip(upto[i], upto[i + 1], strict=True))
         at_mean, change = alpha + beta * mean, beta * std
         apart = of_u - at_mean
-        value += at_mean * count + change * first
-        distance += apart * (apart * count - 2 * change * first) + jnp.square(change) * second
+        of_v = at_mean * count + change * first
+        square = apart * (apart * count - 2 * change * first) + jnp.square(change) * second
+        if 0 < i < len(lines.kinks):
+            # Of an interval that is narrow against s, the moments cancel: a few nodes do not.
+            low, high = lines.kinks[i - 1], lines.kinks[i]
+            start, width = edges[i - 1], edges[i] - edges[i - 1]
+            y = start + width * nodes
+            share = weights * width * jnp.exp(-0.5 * jnp.square(y)) * (2 * np.pi) ** -0.5
+            found = alpha + beta * jnp.minimum(low + std * width * nodes, high)
+            is_narrow = std > high - low
+            count = jnp.where(is_narrow, jnp.sum(share, 0), count)
+            of_v = jnp.where(is_narrow, jnp.sum(share * found, 0), of_v)
+            exact = jnp.sum(share * jnp.square(of_u - found), 0)
+            square = jnp.where(is_narrow, exact, square)
+        value += of_v
+        distance += square
         slope += beta * count
     return Moments(of_u * value, distance, slope_u * slope)
+
+
+def _legendre(like: Array) -> tuple[Array, Array]:
+    """Gauss-Legendre nodes and weights on [0, 1], in front of the axes of an array."""
+    x, weight = np.polynomial.legendre.leggauss(8)
+    shape = (-1,) + (1,) * like.ndim
+    nodes, weights = (jnp.asarray(0.5 * a, like.dtype).reshape(shape) for a in (1 + x, weight))
+    return nodes, weights

@@ -1,4 +1,4 @@
-"""What comes of a pair: expectations, however they are computed."""
+"""The three expectations that an activation computes for a pair."""
 
 from typing import NamedTuple
 

@@ -32,11 +32,11 @@ def example_axes(vmap_axes: Any) -> ExampleAxes | None:
         return None
     axes = ExampleAxes(vmap_axes, vmap_axes, {})
     if isinstance(vmap_axes, tuple) and len(vmap_axes) == 3:
-        axes = ExampleAxes(vmap_axes[0], vmap_axes[1], vmap_axes[2] or {})
+        axes = ExampleAxes(vmap_axes[0], vmap_axes[1], {} if vmap_axes[2] is None else vmap_axes[2])
     trees = axes.inputs, axes.outputs, axes.keywords
     leaves = jax.tree.leaves(trees, is_leaf=lambda a: a is None)
     known = all(a is None or _is_axis(a) for a in leaves)
-    if not known or not isinstance(axes.keywords, dict | int):
+    if not known or not (isinstance(axes.keywords, Mapping) or _is_axis(axes.keywords)):
         raise ValueError(_refusal(vmap_axes))
     return axes
 

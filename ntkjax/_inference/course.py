@@ -37,9 +37,10 @@ class Course:
     def states(self, times: Array) -> ODEState:
         """The states at increasing times of any shape, whose axes come first."""
         dtype = common_dtype(self.y, self.modes.values)
-        rate = jnp.asarray(self.learning_rate, dtype)
-        rate = rate if self.momentum is None else jnp.sqrt(rate)
-        scaled = scaled_times(times.astype(dtype).reshape(-1), rate, 1)[0]
+        with jax.ensure_compile_time_eval():
+            rate = jnp.asarray(self.learning_rate, dtype)
+            rate = rate if self.momentum is None else jnp.sqrt(rate)
+            scaled = scaled_times(times.astype(dtype).reshape(-1), rate, 1)[0]
         setting, across = self._setting(dtype, rate)
         z, *p = self._solved(setting, scaled)
         basis = setting.vectors * setting.down[None, :]

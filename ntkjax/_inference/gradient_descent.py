@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -120,7 +121,8 @@ def gradient_descent(
         names = _STATE_NAMES if is_state else ("fx_train_or_state_0", "fx_test_0")
         start = start_of_training(layout, state.fx_train, state.fx_test, k_test_train, names)
         velocity = _velocity(layout, state, start, momentum)
-        times = jnp.asarray(jnp.inf) if t is None else increasing_times(t)
+        with jax.ensure_compile_time_eval():  # known within a program of the caller's, too
+            times = jnp.asarray(jnp.inf) if t is None else increasing_times(t)
         matrix = training.matrices(("ntk",))["ntk"]
         modes = training.modes("ntk", matrix, False)
         course = Course(

@@ -97,7 +97,7 @@ def flattened(
 ) -> tuple[list[Any], Value]:
     """Nested lists of inputs as a flat list of what `one_input` makes, and their structure."""
     flat: list[Any] = []
-    is_list = _is_list_of_shapes if argument == "shape" else is_list_of_inputs
+    is_list = is_list_of_shapes if argument == "shape" else is_list_of_inputs
 
     def walk(a: Any, b: Any, index: str) -> Value:
         name1, name2 = f"{argument}1{index}", f"{argument}2{index}"
@@ -135,7 +135,7 @@ def is_list_of_inputs(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and not is_numbers(value)
 
 
-def _is_list_of_shapes(value: Any) -> bool:
+def is_list_of_shapes(value: Any) -> bool:
     """Whether it is a list of shapes; a sequence with a number in it is one shape."""
     is_list = isinstance(value, (list, tuple))
     return is_list and all(v is None or isinstance(v, (list, tuple)) for v in value)

@@ -148,7 +148,8 @@ def _is_ours(frame: FrameType) -> bool:
     return frame.f_code.co_filename.startswith(_PACKAGE)
 
 
-def _is_on_host(array: Array) -> bool:
+def is_on_host(array: Array) -> bool:
+    """Whether NumPy reads an array that has values where it lies."""
     return all(device.platform == "cpu" for device in array.devices())
 
 
@@ -156,7 +157,7 @@ def check_finite(name: str, array: Array) -> None:
     """Raises ValueError where an array that has values holds NaN or infinity."""
     if not is_concrete(array):
         return
-    if _is_on_host(array):  # NumPy reads it where it is, and compiles nothing.
+    if is_on_host(array):  # NumPy reads it where it is, and compiles nothing.
         finite = np.isfinite(np.asarray(array)).all()
     else:
         # Known here also within a program of the caller's.

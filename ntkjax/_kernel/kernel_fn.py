@@ -8,11 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.algebra.errors import UnsupportedLayerError
 from ntkjax._kernel.algebra.graph import Part, Value, keywords_of
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import LayerError
-from ntkjax._kernel.arguments import dtype_of, inputs_of_call, is_list_of_inputs, shapes_of_plan
+from ntkjax._kernel.arguments import (
+    dtype_of,
+    inputs_of_call,
+    is_list_of_inputs,
+    is_list_of_shapes,
+    shapes_of_plan,
+)
 from ntkjax._kernel.arrays import default_float, describe, kernel_dtype
 from ntkjax._kernel.config import config
 from ntkjax._kernel.containers import container_after, container_of, filled
@@ -138,6 +145,8 @@ class KernelFn:
         intermediates: bool = False,
         dtype: Any = None,
         mask_constant: Any = None,
+        batch_axis: int | None = None,
+        channel_axis: int | None = None,
         **kwargs: Any,
     ) -> Forecast:
         """What a call would do: resolutions, diagonals, tiles, bytes, operations, time.
@@ -150,6 +159,8 @@ class KernelFn:
           intermediates: as in a call.
           dtype: of the inputs; None for JAX's own floating-point type.
           mask_constant: as in a call.
+          batch_axis: as in a call.
+          channel_axis: as in a call.
           **kwargs: as in a call, with shapes (of floats) or arrays.
 
         Returns:
@@ -161,9 +172,11 @@ class KernelFn:
         kind = kernel_dtype(default_float() if dtype is None else dtype, config.keeps_dtype)
         names = requested_names(get, FIELDS, "a Kernel")
         request = _request(names, diagonal_spatial, intermediates)
+        container = container_of(shape1, is_list_of_shapes)
         keywords = checked_keywords(self.part, _NAMED, kwargs)
+        part = with_axes(self.part, container, batch_axis, channel_axis)
         inputs, structure = shapes_of_plan(shape1, shape2, kind, keywords, mask_constant)
-        plan, _ = network_plan(_in_dtype(self.part, kind), inputs, structure, request)
+        plan, _ = network_plan(_in_dtype(part, kind), inputs, structure, request)
         return forecast(plan, kind.itemsize, config.resources())
 
 
@@ -186,11 +199,12 @@ class _Call:
     def kernels(self, items: list[Any]) -> Any:
         """The kernels; of two batches which are the same, those of one."""
         same = are_same(items)
-        if same is True:
+        # Under `grad`, batches are known to be equal, and still each is a variable of its own.
+        if same is True and is_concrete(jax.tree.leaves(items)):
             return self.made_once(items)
         if same is None or same is False or not tells_examples_apart(self.part):
             return self.made(items)
-        return jax.lax.cond(same, self.made_once, self.made, items)
+        return jax.lax.cond(jnp.asarray(same), self.made_once, self.made, items)
 
     def with_all_examples(self, kernels: Any, items: list[Any]) -> Any:
         """The same kernels with covariances of each batch's examples with each other."""

@@ -51,9 +51,10 @@ def cut_kernel(kernel: Kernel, rows: slice, columns: slice) -> Kernel:
         if array is not None:
             part = (rows, columns) if name in PAIRS else rows if name in FIRST else columns
             changes[name] = array[part]
-    if kernel.cov2 is None and kernel.cov1 is not None and rows != columns:
-        changes["cov2"] = kernel.cov1[columns]
+    if rows != columns:
         changes["x1_is_x2"] = jnp.asarray(False)
+        if kernel.cov2 is None and kernel.cov1 is not None:
+            changes["cov2"] = kernel.cov1[columns]
     shape1, shape2 = list(kernel.shape1), list(kernel.shape2)
     shape1[kernel.batch_axis] = rows.stop - rows.start
     shape2[kernel.batch_axis] = columns.stop - columns.start

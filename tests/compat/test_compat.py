@@ -20,10 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def nt():
     """`neural_tangents`, as a script imports it."""
+    before = {n: m for n, m in sys.modules.items() if n.split(".")[0] == "neural_tangents"}
     ntkjax.compat.install(replace=True)
     yield importlib.import_module("neural_tangents")
     ntkjax.compat.uninstall()
     assert "neural_tangents" not in sys.modules
+    # The import of ntkjax.compat, which runs once, had put them there.
+    sys.modules.update(before)
 
 
 def run(tmp_path, *arguments):

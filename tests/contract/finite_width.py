@@ -116,7 +116,7 @@ def kernels_at(case: Case, width: int) -> list[Kernel]:
     return kernels_in(fast_jit(case.built(width).kernel_fn)(batch(case.shape, IMAGES, 0)))
 
 
-@functools.cache
+@functools.lru_cache(2)  # of one case, whose networks take much memory
 def sampler(case: Case, width: int) -> Callable[[int], dict[str, np.ndarray]]:
     """Both kernels of AT_ONCE networks, all entries in a row: a function of the number of the call.
 

@@ -32,7 +32,7 @@ class KernelMethods:
 
     def slice(self: Any, n1_slice: slice, n2_slice: slice) -> Any:
         """The kernel of some examples of the first batch and some of the second."""
-        cuts = n1_slice, n2_slice
+        cuts, shapes = (n1_slice, n2_slice), (self.shape1, self.shape2)
         changes: dict[str, Any] = {
             name: _cut(array, cuts) for name, array in _given(self, PAIRS) if array.ndim
         }
@@ -46,6 +46,9 @@ class KernelMethods:
             )
             if hidden is not None and hidden.shape[self.batch_axis] > 1:
                 changes[mask] = hidden[(slice(None),) * self.batch_axis + (cut,)]
+        first, second = (range(s[self.batch_axis])[c] for s, c in zip(shapes, cuts, strict=True))
+        if first != second:
+            changes["x1_is_x2"] = jnp.asarray(False)
         return self.replace(**{"distance": self.distance, **changes})
 
     def side(self: Any, name: str) -> Any:
@@ -121,9 +124,12 @@ class KernelMethods:
 
         changes = {n: without(a, (one, two), 2) for n, a in _given(self, PAIRS) if a.ndim}
         lead = 1 if self.diagonal_batch else 2
-        for name, hidden in (("cov1", one), ("cov2", two)):
-            if getattr(self, name) is not None:
-                changes[name] = without(getattr(self, name), (hidden, hidden), lead)
+        is_one = self.cov2 is None and (mask2 is None or mask2 is mask1)
+        for name, hidden in (("cov1", one), *([] if is_one else [("cov2", two)])):
+            if (own := self.side(name)) is not None:
+                changes[name] = without(own, (hidden, hidden), lead)
+        if not is_one:
+            changes["x1_is_x2"] = self.x1_is_x2 if mask2 is mask1 else jnp.asarray(False)
         return self.replace(**{"distance": None, **changes}, mask1=mask1, mask2=mask2)
 
     def dot_general(
@@ -301,9 +307,12 @@ class _Contraction:
             for name, array in _given(kernel, ("nngp", "ntk"))
             if array.ndim
         }
-        for name, other in (("cov1", other1), ("cov2", other2)):
-            if getattr(kernel, name) is not None:
-                changes[name] = self.summed(getattr(kernel, name), lead, other, other)
+        is_one = kernel.cov2 is None and other2 is other1
+        for name, other in (("cov1", other1), *([] if is_one else [("cov2", other2)])):
+            if (own := kernel.side(name)) is not None:
+                changes[name] = self.summed(own, lead, other, other)
+        if other2 is not other1:
+            changes["x1_is_x2"] = jnp.asarray(False)
         if kernel.batch_axis in self.contracted:
             raise UnsupportedError(
                 f"Kernel.dot_general: contracts the examples (axis {kernel.batch_axis}), so that "

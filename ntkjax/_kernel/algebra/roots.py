@@ -40,6 +40,11 @@ def _safe_sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array
     return root, 0.5 * safe_reciprocal(root) * dx
 
 
+def clipped(x: Array, most: Array | float) -> Array:
+    """X between 0 and a bound; derivatives on the bounds are those of x."""
+    return jnp.where(x < 0, 0.0, jnp.where(x > most, most, x))
+
+
 def positive_part(x: Array) -> Array:
     """x, or zero where a rounding error made it negative; derivatives are those of x throughout."""
     return jnp.where(x < 0, x - lax.stop_gradient(x), x)
