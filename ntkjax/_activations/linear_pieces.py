@@ -83,13 +83,14 @@ def inner_moments(
             # Of an interval that is narrow against s, the moments cancel: a few nodes do not.
             low, high = lines.kinks[i - 1], lines.kinks[i]
             start, width = edges[i - 1], edges[i] - edges[i - 1]
-            y = start + width * nodes
-            share = weights * width * jnp.exp(-0.5 * jnp.square(y)) * (2 * np.pi) ** -0.5
-            found = alpha + beta * jnp.minimum(low + std * width * nodes, high)
+            step = width[None] * nodes
+            share = weights * width[None] * jnp.exp(-0.5 * jnp.square(start[None] + step))
+            share *= (2 * np.pi) ** -0.5
+            found = alpha + beta * jnp.minimum(low + std[None] * step, high)
             is_narrow = std > high - low
             count = jnp.where(is_narrow, jnp.sum(share, 0), count)
             of_v = jnp.where(is_narrow, jnp.sum(share * found, 0), of_v)
-            exact = jnp.sum(share * jnp.square(of_u - found), 0)
+            exact = jnp.sum(share * jnp.square(of_u[None] - found), 0)
             square = jnp.where(is_narrow, exact, square)
         value += of_v
         distance += square
