@@ -10,7 +10,7 @@ from ntkjax._kernel.algebra.image import Image, on_positions
 from ntkjax._kernel.algebra.operation import RowOperation, operation
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._layers.layer import make_layer
-from ntkjax.stax import Dense, FanInSum, Relu, parallel, serial
+from ntkjax.stax import Dense, FanInSum, Identity, Relu, parallel, serial
 
 RNG = np.random.default_rng(0)
 X1, X2 = RNG.normal(size=(5, 3)), RNG.normal(size=(4, 3))
@@ -97,6 +97,13 @@ def test_all_inputs_have_it_and_it_is_of_their_dtype():
     np.testing.assert_allclose(nngp, wanted * (1 + np.outer(S1, S2)), rtol=1e-5)
 
 
+def test_a_kernel_takes_it_too():
+    of_kernel = NETWORK.kernel_fn(Identity().kernel_fn(X1), size=S1)
+    of_array = NETWORK.kernel_fn(X1, size=S1)
+    np.testing.assert_allclose(of_kernel.nngp, of_array.nngp, rtol=1e-10)
+    np.testing.assert_allclose(of_kernel.ntk, of_array.ntk, rtol=1e-10)
+
+
 def test_gradients():
     def value(size):
         return jnp.sum(NETWORK.kernel_fn(X1, X2, "ntk", size=(size, S2)))
@@ -118,11 +125,6 @@ def test_gradients():
         (lambda: NETWORK.kernel_fn(X1, X2, size=(None, S2)), ValueError, ["no value for x1"]),
         (lambda: NETWORK.kernel_fn(X1, size="large"), TypeError, ["size has dtype", "real"]),
         (lambda: NETWORK.kernel_fn(X1, size=S1 * np.nan), ValueError, ["size must be finite"]),
-        (
-            lambda: NETWORK.kernel_fn(PLAIN.kernel_fn(X1), size=S1),
-            ValueError,
-            ["x1 is a Kernel", "size belongs to the examples"],
-        ),
     ],
 )
 def test_errors(call, kind, words):
