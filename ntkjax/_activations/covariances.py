@@ -65,6 +65,7 @@ class CovarianceActivation:
     is_nonnegative = False
     is_homogeneous = False
     is_uniform = True
+    takes_supplement = False  # a covariance gains nothing by it
     growth = 0
 
     def nngp_fn(self, cov12: Array, var1: Array, var2: Array) -> Array:
@@ -89,11 +90,6 @@ class CovarianceActivation:
         """The variance, and that of f(u)."""
         var = _inside(var)
         return _Point(var, self._nngp(var, var, var))
-
-    def wants_supplement(self, first: _Point, second: _Point, distance: Array) -> Array:
-        """Never: a covariance gains nothing by it."""
-        del first, second
-        return jnp.zeros_like(distance, bool)
 
     def pair(
         self,

@@ -26,7 +26,6 @@ from ntkjax._activations.smooth import (
     Expectations,
     Moments,
     SmoothActivation,
-    SmoothPoint,
     largest_std,
 )
 from ntkjax._kernel.algebra.operation import operation
@@ -43,6 +42,7 @@ class Exponential(SmoothActivation):
     rate: Scalar
 
     is_nonnegative = True
+    takes_supplement = False
     #: That of the exponential in float32 where its kernel reaches the largest number.
     growth = 88
 
@@ -65,10 +65,6 @@ class Exponential(SmoothActivation):
         """A exp(b^2 v)."""
         return self.amplitude * jnp.exp(self.rate**2 * var)
 
-    def wants_supplement(self, first: SmoothPoint, second: SmoothPoint, distance: Array) -> Array:
-        """No: S is of no use."""
-        return jnp.zeros_like(distance, bool)
-
     def of_pair(self, first: Array, second: Array, moments: Moments) -> Expectations:
         """The expectations."""
         lack = -jnp.expm1(-0.5 * self.rate**2 * moments.distance)
@@ -90,6 +86,7 @@ class NormalizedExponential:
 
     is_nonnegative = True
     is_homogeneous = True
+    takes_supplement = False  # nothing is steep at opposite points
     growth = 1
 
     @property
@@ -103,10 +100,6 @@ class NormalizedExponential:
     def point(self, var: Array) -> Deviation:
         """Standard deviation and its inverse."""
         return Deviation.of(var)
-
-    def wants_supplement(self, first: Deviation, second: Deviation, distance: Array) -> Array:
-        """No: nothing is steep at opposite points."""
-        return jnp.zeros_like(distance, bool)
 
     def pair(
         self,

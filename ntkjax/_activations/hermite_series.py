@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
-from ntkjax._activations.angle import Deviation, nearly_opposite
+from ntkjax._activations.angle import Deviation
 from ntkjax._activations.quadrature import Rule, point_expectations
 from ntkjax._activations.scalar_function import ScalarFunction
 from ntkjax._kernel.algebra.operation import operation, static
@@ -65,6 +65,7 @@ class HermiteSeries:
     is_nonnegative = False
     is_homogeneous = False
     is_uniform = True
+    takes_supplement = False  # a polynomial of the correlation is as exact without
     growth = 0
 
     def cap(self, dtype: DTypeLike) -> float:
@@ -88,10 +89,6 @@ class HermiteSeries:
         made = point_expectations(self.function, pieces, rule, safe_sqrt(var), products)
         return _Point(var, Deviation.of(var), *made)
 
-    def wants_supplement(self, first: _Point, second: _Point, distance: Array) -> Array:
-        """Whether E (u + v)^2 would add digits: the pair is nearly opposite."""
-        return nearly_opposite(first.deviation, second.deviation, distance)
-
     def pair(
         self,
         first: _Point,
@@ -102,7 +99,7 @@ class HermiteSeries:
         acute: bool = False,
     ) -> DualPair:
         """The expectations of a pair."""
-        del acute, supplement  # a polynomial of c is as exact without
+        del acute, supplement
         product, across = first.std * second.std, jnp.square(first.std - second.std)
         rest = clipped(0.5 * (distance - across), 2 * product)
         _, slope, lack = self._of_rest(first, second, rest)

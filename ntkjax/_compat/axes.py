@@ -12,6 +12,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ntkjax._kernel.algebra.kernel_methods import index_of_axes as canonicalize_idx
+
 
 def count_of_axes(x: Any) -> int:
     """The number of axes of an array, of a shape, or the number itself."""
@@ -146,16 +148,6 @@ def axis_after_dot(
     before = sum(1 for a in range(axis) if a not in gone)
     others = 0 if lhs_ndim is None else lhs_ndim - len(batch_dims) - len(contracting_dims)
     return len(batch_dims) + others + before
-
-
-def canonicalize_idx(idx: Any, ndim: int) -> tuple[Any, ...]:
-    """An index with an entry for each axis."""
-    entries = idx if isinstance(idx, tuple) else (idx,)
-    missing = (slice(None),) * (ndim - sum(entry is not Ellipsis for entry in entries))
-    for place, entry in enumerate(entries):
-        if entry is Ellipsis:
-            return (*entries[:place], *missing, *entries[place + 1 :])
-    return (*entries, *missing)
 
 
 def slice_shape(shape: tuple[int, ...], idx: Any) -> tuple[int, ...]:

@@ -175,7 +175,7 @@ class Cost(NamedTuple):
         """Multiplications for a site that is held as factors."""
         positions = first.groups * first.positions * second.positions
         ahead = self.examples1 * self.examples2 * positions * first.inputs
-        return ahead + self.of_gradients(positions * first.outputs) * 1.0
+        return ahead + self.of_gradients(positions * first.outputs)
 
 
 def networks(

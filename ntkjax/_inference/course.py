@@ -17,7 +17,6 @@ from ntkjax._inference.symmetric import highest
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.arrays import describe
 
-_slope = jax.jit(Descent.slope, static_argnums=0)
 _steepest = jax.jit(Descent.steepest, static_argnums=0)
 _fastest_rate = jax.jit(Descent.fastest_rate, static_argnums=0)
 

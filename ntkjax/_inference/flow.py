@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from ntkjax._inference.regularizer import Regularizer, shift_of, shifted
-from ntkjax._inference.symmetric import highest, not_positive_definite
+from ntkjax._inference.symmetric import not_positive_definite
 from ntkjax._jax_compat import is_concrete
 
 
@@ -83,8 +83,3 @@ def response(values: Array, s: Array) -> Array:
     still = values == 0
     safe = jnp.where(still, 1.0, values)
     return jnp.where(still, s, -jnp.expm1(-s * safe) / safe)
-
-
-def apply(modes: Array, vectors: Array, right: Array) -> Array:
-    """V diag(modes) Vᵀ right."""
-    return highest(vectors, modes[:, None] * highest(vectors.T, right))

@@ -64,7 +64,7 @@ class Layout:
         )
         if kernel.ndim != 2 * len(self.paired) or kernel.shape[1::2] != self.row_shape:
             raise ValueError(
-                f"{name} has shape {kernel.shape}, expected ({expected}): {self._mend(kernel)}"
+                f"{name} has shape {kernel.shape}, expected ({expected}): {self._mend()}"
             )
         return deinterleaved(kernel), kernel.shape[::2]
 
@@ -73,11 +73,11 @@ class Layout:
         expected = tuple(n for n in row_shape for _ in range(2))
         if kernel.shape != expected:
             raise ValueError(
-                f"{name} has shape {kernel.shape}, expected {expected}: {self._mend(kernel)}"
+                f"{name} has shape {kernel.shape}, expected {expected}: {self._mend()}"
             )
         return deinterleaved(kernel)
 
-    def _mend(self, kernel: Array) -> str:
+    def _mend(self) -> str:
         return (
             f"with y_train of shape {self.shape} and trace_axes={self.traced} a kernel has a pair"
             f" of axes for each of the axes {self.paired} of y_train, so pass the kernel of the"

@@ -158,7 +158,7 @@ class KernelMethods:
     def __getitem__(self: Any, idx: Any) -> Any:
         """The kernel of indexed activations: all channels, and some examples and positions."""
         kernel = self.reverse() if self.is_reversed and not self.diagonal_spatial else self
-        return _indexed(kernel, _entries(idx, len(self.shape1)))
+        return _indexed(kernel, index_of_axes(idx, len(self.shape1)))
 
     def __pos__(self: Any) -> Any:
         """The same kernel."""
@@ -207,7 +207,7 @@ def _outer(mask: Any, place: int, lead: int, diagonal_spatial: bool) -> Any:
     return mask.reshape(shape)
 
 
-def _entries(idx: Any, ndim: int) -> tuple[Any, ...]:
+def index_of_axes(idx: Any, ndim: int) -> tuple[Any, ...]:
     """An index with an entry for each axis."""
     entries = idx if isinstance(idx, tuple) else (idx,)
     missing = (slice(None),) * (ndim - sum(entry is not Ellipsis for entry in entries))

@@ -53,7 +53,8 @@ class Activation(Protocol):
 
     One that is not homogeneous may say `is_uniform = True`: `far` is then as good for points that
     are alike, and is asked of all pairs, so that one form is compiled, not two. It needs no
-    `steepness`.
+    `steepness`. One that says `takes_supplement = False` is never given E (u + v)^2; all others
+    are `SupplementedActivation`s.
     """
 
     @property
@@ -73,10 +74,6 @@ class Activation(Protocol):
         """Whatever `pair` needs of a point of variance `var`, as a tuple of arrays."""
         ...
 
-    def wants_supplement(self, first: Any, second: Any, distance: Array) -> Array:
-        """For which pairs E (u + v)^2 would add digits: those that are nearly opposite."""
-        ...
-
     def pair(
         self,
         first: Any,
@@ -90,6 +87,14 @@ class Activation(Protocol):
 
         `supplement` is E (u + v)^2, where it is known; `acute` says that no covariance is negative.
         """
+        ...
+
+
+class SupplementedActivation(Activation, Protocol):
+    """One that makes use of E (u + v)^2."""
+
+    def wants_supplement(self, first: Any, second: Any, distance: Array) -> Array:
+        """For which pairs E (u + v)^2 would add digits: those that are nearly opposite."""
         ...
 
 
@@ -206,7 +211,10 @@ class Dual(RowOperation):
             return jnp.asarray(False)
         return self._scaled_activation.steepness * jnp.square(most - least) > _FAR
 
-    takes_supplement = True
+    @property
+    def takes_supplement(self) -> bool:
+        """Whether E (u + v)^2 is of use to the activation."""
+        return getattr(self.activation, "takes_supplement", True)
 
     @property
     def unmasks(self) -> bool:
@@ -218,7 +226,8 @@ class Dual(RowOperation):
         if self._changes_scale(step):
             distance = rescaled(distance, first.before, second.before)
             first, second = first.point, second.point
-        return jnp.any(self.activation.wants_supplement(first, second, distance))
+        activation = cast(SupplementedActivation, self.activation)
+        return jnp.any(activation.wants_supplement(first, second, distance))
 
     @property
     def is_costly(self) -> bool:
