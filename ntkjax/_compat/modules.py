@@ -91,6 +91,7 @@ def old_modules(nt: Any, stax: Any, predict: Any) -> dict[str, types.ModuleType]
         if getattr(value, "__module__", None) == module.__name__ and not name.startswith("_")
     }
     utils |= {"Axes": old_types.Axes, "PyTree": Any, "SliceType": Any}
+    utils |= {"canonicalize_idx": axes.canonicalize_idx}  # the engine's own
     typing = {name: getattr(old_types, name) for name in old_types.NAMES}
     dataclasses = {"dataclass": dataclass.dataclass, "field": dataclass.field}
     decorators = names_of(stax, _REQUIREMENTS) | requirements.NAMES | {
