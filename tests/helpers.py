@@ -38,9 +38,12 @@ def fast_options() -> dict[str, Any]:
     return FAST | OLDER_FUSIONS
 
 
-def fast_jit(fn: Callable) -> Callable:
-    """`jax.jit` for what runs once, where compiling it well takes longer than running it."""
-    return jax.jit(fn, compiler_options=fast_options())
+def fast_jit(fn: Callable, older_fusions: bool = True) -> Callable:
+    """`jax.jit` for what runs once, where compiling it well takes longer than running it.
+
+    The older code generator has a fault, by which the gradient of one network is wrong.
+    """
+    return jax.jit(fn, compiler_options=fast_options() if older_fusions else FAST)
 
 
 class FastProgram:

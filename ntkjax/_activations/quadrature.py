@@ -34,9 +34,6 @@ from ntkjax._activations.pieces import Pieces
 from ntkjax._activations.scalar_function import ACCURACY, ScalarFunction
 from ntkjax._kernel.algebra.roots import safe_sqrt
 
-#: So many edges are sorted by exchanges of whole arrays, which is fast, but long to compile.
-_FEW = 32
-
 
 class Rule(NamedTuple):
     """How finely to integrate."""
@@ -227,32 +224,7 @@ def _stacked(numbers: tuple[float, ...], like: Array) -> Array:
 
 def _sorted(edges: Array, rule: Rule, like: Array) -> Array:
     """These edges and those of the density, `[edge, ...]`."""
-    together = jnp.concatenate([_stacked(rule.widths, like), edges])
-    if len(together) > _FEW:
-        return jnp.sort(together, axis=0)
-    rows = list(together)
-    for i, j in _exchanges(len(rows)):
-        rows[i], rows[j] = jnp.minimum(rows[i], rows[j]), jnp.maximum(rows[i], rows[j])
-    return jnp.stack(rows)
-
-
-@functools.cache
-def _exchanges(count: int) -> list[tuple[int, int]]:
-    """Pairs of places that are put in order, one after the other, to sort so many numbers.
-
-    Source: Batcher 1968, merging of odd and even places.
-    """
-    found, size = [], 1
-    while size < count:
-        step = size
-        while step >= 1:
-            for start in range(step % size, count - step, 2 * step):
-                for i in range(start, min(start + step, count - step)):
-                    if i // (2 * size) == (i + step) // (2 * size):
-                        found.append((i, i + step))
-            step //= 2
-        size *= 2
-    return found
+    return jnp.sort(jnp.concatenate([_stacked(rule.widths, like), edges]), axis=0)
 
 
 def _turn(first: Array, second: Array, rest: Array, other: Array) -> _Turn:

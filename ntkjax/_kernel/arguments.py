@@ -48,8 +48,8 @@ def inputs_of_call(
         if isinstance(item, Kernel):
             if mask_constant is not None:
                 _check_masks(f"kernel_fn: x1{index}", item)
-            if differ and item.cov2 is None:
-                item = item.replace(cov2=item.cov1, mask2=item.mask1, distance=item.distance)
+            if differ:
+                item = _with_other_images(item)
             return KernelWithData.of(item, data1, data2) if data1 else item
         first, second = item
         with_data = dataclasses.replace(first, data=data1)
@@ -57,6 +57,14 @@ def inputs_of_call(
 
     flat, structure = flattened("kernel_fn", "x", x1, x2, one_input)
     return _on_same_devices(_in_one_dtype(flat)), structure
+
+
+def _with_other_images(kernel: Kernel) -> Kernel:
+    """The same kernel, of two batches which differ in what the call brings for their images."""
+    own = kernel.cov1, kernel.mask1
+    cov2, mask2 = own if kernel.cov2 is None else (kernel.cov2, kernel.mask2)
+    differ = jnp.asarray(False)
+    return kernel.replace(cov2=cov2, mask2=mask2, distance=kernel.distance, x1_is_x2=differ)
 
 
 def _check_masks(name: str, kernel: Kernel) -> None:

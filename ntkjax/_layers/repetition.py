@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ntkjax._kernel.algebra.graph import Repeat
 from ntkjax._kernel.kernel_fn import KernelFn
 from ntkjax._layers.checks import check_degree
 from ntkjax._layers.combinators import serial
@@ -55,7 +56,7 @@ def repeat(layer: Any, n: int) -> Layer:
       [((50, 8, 8), None), ()]
     """
     count = check_degree("repeat", "n", n, _MOST)
-    part_of(layer, "repeat", 0)
+    part = part_of(layer, "repeat", 0)
     copies = serial(*[layer] * count)
     label = f"repeat({label_of(layer)}, {count})"
 
@@ -92,7 +93,18 @@ def repeat(layer: Any, n: int) -> Layer:
         others = rest(params), None if keys is None else keys[1:]
         return lax.scan(one, outputs, others, count - 1)[0]
 
-    return Layer.named("repeat", init_fn, apply_fn, KernelFn(copies.kernel_fn.part, label))
+    return Layer.named("repeat", init_fn, apply_fn, KernelFn(Repeat((part,) * count), label))
+
+
+def shapes_of_copies(params: Any, count: int) -> list[Any]:
+    """The shapes of the parameters of each copy, from those of `repeat(layer, count)`."""
+    if isinstance(params, Unrolled):
+        return params.layers
+
+    def of_one(a: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(a.shape[1:], a.dtype)
+
+    return [jax.tree.map(of_one, params)] * count
 
 
 def _keeps_shape(layer: Any, input_shape: Any) -> bool:

@@ -7,12 +7,13 @@ from typing import Any
 
 import jax
 
-from ntkjax._kernel.algebra.graph import Named, Parallel, Part, Serial, Value, map_value
+from ntkjax._kernel.algebra.graph import Named, Parallel, Part, Repeat, Serial, Value, map_value
 from ntkjax._kernel.arguments import shapes_of_plan
 from ntkjax._kernel.arrays import default_float, describe
 from ntkjax._kernel.kernel_fn import KernelFn
 from ntkjax._kernel.plan.network import network_graph, network_plan
 from ntkjax._kernel.plan.plan import Request
+from ntkjax._layers.repetition import shapes_of_copies
 
 _HEADER = ("layer", "path", "output shape", "parameters", "Gaussian", "diagonals", "weights")
 
@@ -162,6 +163,8 @@ def _layers(
     part: Part, params: Any, values: Value, path: tuple[int, ...]
 ) -> Iterator[tuple[str, tuple[int, ...], Part, Any, Value]]:
     """The layers of a network in order: name, path, part, parameters and values."""
+    if isinstance(part, Repeat):
+        params = shapes_of_copies(params, len(part.parts))
     if isinstance(part, Serial | Parallel):
         for i, (inner, own, value) in enumerate(zip(part.parts, params, values, strict=True)):
             yield from _layers(inner, own, value, (*path, i))

@@ -63,6 +63,10 @@ def points(case: Case) -> tuple[Any, Any]:
     return batch(case.shape, N, 0), batch(case.shape, N, 1)
 
 
+#: Cases whose gradients the older code generator of XLA gets wrong.
+MISCOMPILED = ("masks, all positions",)
+
+
 @functools.cache
 def program(case: Case) -> Any:
     """Kernels of two batches, and gradients of a number that all their entries have a part in."""
@@ -76,7 +80,8 @@ def program(case: Case) -> Any:
             total += jnp.sum(weights * array)
         return total, kernels
 
-    return fast_jit(jax.value_and_grad(value, (0, 1), has_aux=True))
+    gradient = jax.value_and_grad(value, (0, 1), has_aux=True)
+    return fast_jit(gradient, older_fusions=case.name not in MISCOMPILED)
 
 
 @functools.cache

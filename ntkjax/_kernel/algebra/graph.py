@@ -215,6 +215,11 @@ class Serial(Structure):
 
 
 @operation
+class Repeat(Serial):
+    """Copies of one part, one after the other; their parameters may lie in one array each."""
+
+
+@operation
 class Parallel(Structure):
     """One part for each branch."""
 
