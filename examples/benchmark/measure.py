@@ -86,6 +86,7 @@ def side(block: int, answers: Sequence[Mapping[str, Any]]) -> Record:
         "seconds": [answer["seconds"] for answer in answers[1:]],
         "peak_mib": max(answer["peak_mib"] for answer in answers),
         "versions": answers[0]["versions"],
+        "device": answers[0].get("device", "cpu"),
     }
 
 

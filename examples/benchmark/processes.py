@@ -12,10 +12,11 @@ from typing import Any
 from spec import Spec
 
 WORKER = Path(__file__).with_name("worker.py")
-# No kernel compiled earlier shortens a first call, and both libraries run on the processor.
+# No kernel compiled earlier shortens a first call, and both libraries run on the processor, unless
+# JAX_PLATFORMS names an accelerator.
 ENVIRONMENT = {
     "JAX_ENABLE_COMPILATION_CACHE": "false",
-    "JAX_PLATFORMS": "cpu",
+    "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu"),
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 # Repeats end early after this many seconds, but not before this many of them.

@@ -132,14 +132,19 @@ def machine() -> dict[str, Any]:
 
 def machine_text(results: dict[str, Any]) -> str:
     about = results["machine"]
-    versions = {
-        f"{package} {found['versions'][package]} with jax {found['versions']['jax']}"
+    sides = [
+        (package, found)
         for record in [*results.get("rows", []), *results.get("activations", [])]
         for package in ("ntkjax", "neural_tangents")
         if (found := record.get(package))
+    ]
+    versions = {
+        f"{package} {found['versions'][package]} with jax {found['versions']['jax']}"
+        for package, found in sides
     }
+    devices = {found.get("device", "cpu") for _, found in sides} - {"cpu"}
     where = f"{about['processor']}, {about['cores']} cores, {about['system']}"
-    return "; ".join([where, *sorted(versions)]) + "."
+    return "; ".join([where, *sorted(devices), *sorted(versions)]) + "."
 
 
 if __name__ == "__main__":

@@ -97,7 +97,11 @@ def on_device(x: np.ndarray, dtype: str) -> jax.Array:
 
 
 def peak_mib() -> float:
-    """The largest resident memory of this process so far."""
+    """The most memory so far that arrays took on an accelerator, or this process on a processor."""
+    (device, *_) = jax.local_devices()
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats:
+        return stats["peak_bytes_in_use"] / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
@@ -116,7 +120,8 @@ def main(argument: str) -> None:
         measurement = Measurement(spec)
     except MissingLayerError as error:
         return answer(missing=str(error))
-    answer(versions=versions, **measurement.turn())
+    device = jax.local_devices()[0].device_kind
+    answer(versions=versions, device=device, **measurement.turn())
     for _ in sys.stdin:
         answer(**measurement.turn(TURN))
 

@@ -11,11 +11,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ntkjax._kernel.algebra.boundary import materialized
+from ntkjax._kernel.algebra.boundary import materialized, recomputed
 from ntkjax._kernel.algebra.diagonals import entry
 from ntkjax._kernel.algebra.operation import Step
 from ntkjax._kernel.algebra.pairs import Pairs
@@ -187,7 +186,7 @@ def _pairs_of_run(segment: Segment, run: Run, pairs: Pairs, parts: Parts) -> Pai
         return _fused(segment, nodes, made, parts), None
 
     def loop(operands: Any) -> Pairs:
-        return lax.scan(jax.checkpoint(body), *operands)[0]
+        return lax.scan(recomputed(body), *operands)[0]
 
     pairs = materialized(loop, (pairs, repeated))
     if plan.places[end].halo == plan.places[run.last].halo and (

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ntkjax._kernel.algebra.boundary import materialized
+from ntkjax._kernel.algebra.boundary import materialized, recomputed
 from ntkjax._kernel.algebra.diagonals import Diagonals, Shift, largest_divisor
 from ntkjax._kernel.algebra.lanes import Lanes
 from ntkjax._kernel.algebra.operation import Collector, Seen
@@ -173,7 +173,7 @@ def _each_row(
             of_block = _block(given, parts, start, size)
             return add(totals, pairs_of(segment, *of_block), segment, start), None
 
-        return lax.scan(jax.checkpoint(body), totals, jnp.arange(0, pairing.counts[0], size))[0]
+        return lax.scan(recomputed(body), totals, jnp.arange(0, pairing.counts[0], size))[0]
 
     if only:
         return some(totals, known)
@@ -187,7 +187,7 @@ def _each_row(
         index, count = pairing.share
         which = which.reshape(count, -1, *which.shape[1:])[index]
     # Backwards, rows are made again: kept, they would be all pairs of positions.
-    return lax.scan(jax.checkpoint(body), totals, which)[0]
+    return lax.scan(recomputed(body), totals, which)[0]
 
 
 def _added(

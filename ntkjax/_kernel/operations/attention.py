@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ntkjax._kernel.algebra.boundary import recomputed
 from ntkjax._kernel.algebra.diagonals import to_matrix
 from ntkjax._kernel.algebra.form import Form
 from ntkjax._kernel.algebra.image import Ahead, Image, new_scale
@@ -324,7 +325,7 @@ def _sums_apart(arrays: tuple[Array, ...], first: _Sides, second: _Sides) -> Arr
         return sums_apart(kernel, Kernels(by_keys, of_keys, seen, seen2, own_keys, own_keys2))[0]
 
     images = jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), of_first)
-    return lax.map(jax.checkpoint(one), (arrays, images))
+    return lax.map(recomputed(one), (arrays, images))
 
 
 def _dot(a: Array, b: Array) -> Array:

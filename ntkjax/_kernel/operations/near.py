@@ -23,9 +23,10 @@ where a + b = K11 + K22 - 2 K12 is taken from distances and variances.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+from ntkjax._kernel.algebra.boundary import recomputed
 
 #: Pairs of images whose mean distance is less than this part of the sum of their variances.
 NEAR = 1e-2
@@ -67,7 +68,7 @@ def mixed_of_near(distance: Array, first: Before, second: Before) -> Array:
         return after + _sum("nPq,nQq->nPQ", row, weights) + alone[..., None]
 
     one, own1 = (jnp.moveaxis(a, -1, 0) for a in (first.weights, first.own))
-    return lax.map(jax.checkpoint(of_first), (distance, one, own1))
+    return lax.map(recomputed(of_first), (distance, one, own1))
 
 
 class Kernels(NamedTuple):

@@ -20,10 +20,10 @@ each then starts at a time of its own, and all end at the same one.
 import dataclasses
 from typing import Any, NamedTuple, cast
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ntkjax._kernel.algebra.boundary import recomputed
 from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift
 from ntkjax._kernel.algebra.form import Form
 from ntkjax._kernel.algebra.image import Image
@@ -223,7 +223,7 @@ class Recurrence(RowOperation):
         zeros = jnp.zeros_like(moment[0])
         start = Pairs(zeros, zeros if with_tangent else None)
         over = given, first.times, second.times
-        _, states = lax.scan(jax.checkpoint(body), start, over, reverse=self.reverse)
+        _, states = lax.scan(recomputed(body), start, over, reverse=self.reverse)
         if self.is_sequence:
             return states
         return states.map(lambda a: a[self._last(step.below)])
