@@ -159,21 +159,24 @@ def stored_law(case: Case) -> None:
 
 
 def tiles_law(case: Case) -> None:
-    """Several tiles give what one gives, called by cores or inside a program."""
+    """Several tiles give what one gives, of two batches and of one, inside one program.
+
+    That cores share the tiles of a call by itself is the engine's business, whatever the layers:
+    see tests/kernel/test_resources.py.
+    """
     x1, x2 = points(case)
     kernel_fn = case.built().kernel_fn
     shapes = shapes_of(case.shape, N)
-    for second, program_of, whole in (
-        (x2, kernel_fn, program(case)(x1, x2)[0][1]),
-        (None, fast_jit(kernel_fn), computed(case)["one batch"]),
+    forecasts = [kernel_fn.plan(shapes, shape2) for shape2 in (shapes, None)]
+    assert all(forecast.tiles == 1 for forecast in forecasts)
+    budget = max(min(forecast.bytes for forecast in forecasts) - 1, 1)
+    with ntkjax.config.set(memory_budget=budget):
+        assert all(kernel_fn.plan(shapes, shape2).tiles > 1 for shape2 in (shapes, None))
+        tiled = fast_jit(lambda x1, x2: (kernel_fn(x1, x2), kernel_fn(x1)))(x1, x2)
+    for made, whole in zip(
+        tiled, (program(case)(x1, x2)[0][1], computed(case)["one batch"]), strict=True
     ):
-        shape2 = None if second is None else shapes
-        forecast = kernel_fn.plan(shapes, shape2)
-        assert forecast.tiles == 1
-        with ntkjax.config.set(memory_budget=max(forecast.bytes - 1, 1)):
-            assert kernel_fn.plan(shapes, shape2).tiles > 1
-            tiled = kernels_in(program_of(x1) if second is None else program_of(x1, second))
-        same(tiled, whole, 1e-12)
+        same(kernels_in(made), whole, 1e-12)
 
 
 def gradient_law(case: Case) -> None:

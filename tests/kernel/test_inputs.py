@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkjax._kernel.operations.inputs import mean_over_channels, squared_distance
+from ntkjax._kernel.operations.distances import mean_over_channels, squared_distance
 
 
 @pytest.mark.parametrize("channels", [1, 3, 15, 16, 17, 32, 100])

@@ -8,7 +8,8 @@ from ntkjax._kernel.algebra.graph import Graph, Node, Part, Value, build_all, ma
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import LayerError
 from ntkjax._kernel.algebra.signal import Signal
-from ntkjax._kernel.operations.inputs import ArrayInput
+from ntkjax._kernel.operations.flatten import Trace
+from ntkjax._kernel.operations.inputs import ArrayInput, FlatInput
 from ntkjax._kernel.operations.kernels import KernelInput
 from ntkjax._kernel.operations.masked import Masked
 from ntkjax._kernel.plan.plan import Plan, Request, make_plan
@@ -144,6 +145,10 @@ def network_plan(
     graph, index = _pruned(graph, outputs)
     inputs = {index[node]: k for node, k in inputs.items() if node in index}
     outputs = [index[node] for node in outputs]
+    if not _is_masked(given):
+        graph, index = _pruned(_with_flat_inputs(graph, inputs, outputs), outputs)
+        inputs = {index[node]: k for node, k in inputs.items() if node in index}
+        outputs = [index[node] for node in outputs]
     _check_counts(graph, inputs)
     return make_plan(graph, inputs, outputs, request, is_symmetric(items[0])), places
 
@@ -163,6 +168,25 @@ def _pruned(graph: Graph, outputs: list[int]) -> tuple[Graph, dict[int, int]]:
         dataclasses.replace(node, inputs=tuple(index[j] for j in node.inputs)) for node in nodes
     ]
     return Graph(moved), index
+
+
+def _with_flat_inputs(graph: Graph, inputs: dict[int, int], outputs: list[int]) -> Graph:
+    """The graph with a flat input for each Flatten that follows an array; adds it to `inputs`."""
+
+    def flat(node: Node) -> Node:
+        if not isinstance(node.operation, Trace):
+            return node
+        (below,) = (graph.nodes[i] for i in node.inputs)
+        is_alike = below.signal.batch_axis == node.signal.batch_axis
+        if not (is_alike and isinstance(below.operation, ArrayInput)):
+            return node
+        return dataclasses.replace(node, operation=FlatInput(), inputs=())
+
+    nodes = list(map(flat, graph.nodes))
+    for index, (old, new) in enumerate(zip(graph.nodes, nodes, strict=True)):
+        if new is not old:
+            inputs[index] = inputs[old.inputs[0]]
+    return Graph(nodes)
 
 
 def _check_counts(graph: Graph, inputs: dict[int, int]) -> None:
