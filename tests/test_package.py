@@ -24,6 +24,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # Which floors a floor may import from. Inference, finite networks and scale get kernels only from
 # the `kernel_fn` that they are handed, so neither layers nor activations are among theirs.
 BELOW = {
+    "_sklearn": {"_kernel", "_layers"},
     "_compat": {"_kernel", "_layers"},
     "_kernel": set(),
     "_activations": {"_kernel"},
@@ -39,6 +40,7 @@ PUBLIC_MODULES = [
     "ntkjax.architectures",
     "ntkjax.compat",
     "ntkjax.predict",
+    "ntkjax.sklearn",
     "ntkjax.stax",
 ]
 
@@ -149,10 +151,11 @@ def test_private_jax_is_in_one_place(file):
 def test_third_party_imports_are_declared():
     # What is used where it is installed stands in an extra that installs it.
     extras = PROJECT["optional-dependencies"]
-    optional = [*extras["progress"], *extras["ode"]]
+    optional = [*extras["progress"], *extras["ode"], *extras["sklearn"]]
     declared = {Requirement(line).name for line in (*PROJECT["dependencies"], *optional)}
     imported = {name.split(".")[0] for file in FILES for name in imported_modules(file)}
-    assert imported - set(sys.stdlib_module_names) - {"ntkjax", ""} <= declared
+    imported -= {*sys.stdlib_module_names, "ntkjax", ""}
+    assert {DISTRIBUTIONS.get(name, name) for name in imported} <= declared
 
 
 def test_what_the_examples_import_is_declared():

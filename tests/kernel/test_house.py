@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "ntkjax"
 #: From the top down; a module belongs to the longest prefix of its name that is listed.
 FLOORS = (
     "ntkjax",
+    "ntkjax._sklearn",
     "ntkjax._compat",
     "ntkjax._layers",
     "ntkjax._finite",

@@ -1,0 +1,1 @@
+"""Estimators for scikit-learn: parameters, kernels of rows, the cache of pairs, models."""
