@@ -1,0 +1,63 @@
+"""Tangent kernels of fully connected ReLU networks whose first layers are frozen, by depth.
+
+With L' frozen layers of L, the first L' matrices of weights stay as they are drawn, and the tangent
+kernel adds up the others alone (Arora et al. 2020, arXiv 1910.01663, section 3):
+
+    Theta = sum over h = L' .. L of Sigma^(h) Sigma'^(h+1) ... Sigma'^(L)
+
+A kernel that holds nothing of the frozen layers is a `Kernel` whose `ntk` is zero up to there; the
+layers after it add theirs.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ntkjax import stax
+
+#: Rows are taken in blocks of this size, and features are filled up with zeros to a power of two,
+#: so that all data sets share a few compiled programs.
+BLOCK, LEAST_WIDTH = 256, 8
+
+
+def kernels_by_depth(x: np.ndarray, depths: int, frozen: int) -> np.ndarray:
+    """Kernels of rows (n, d) after 0 .. depths - 1 hidden layers: (depths, n, n), float64.
+
+    The first `frozen` layers do not learn; kernels of fewer layers than these are zero. They are
+    those of the paper: of inner products that are not divided by the number of features, and with
+    weights of variance one before each ReLU.
+    """
+    wide = max(LEAST_WIDTH, 1 << (x.shape[1] - 1).bit_length())
+    x = np.pad(np.asarray(x, np.float64), ((0, 0), (0, wide - x.shape[1])))
+    starts = range(0, len(x), BLOCK)
+    blocks = [np.resize(x[start : start + BLOCK], (BLOCK, wide)) for start in starts]
+    program, out = _program(depths), np.empty((depths, len(x), len(x)))
+    for i, first in zip(starts, blocks, strict=True):
+        for j, second in zip(starts, blocks, strict=True):
+            if j >= i:
+                n, m = min(BLOCK, len(x) - i), min(BLOCK, len(x) - j)
+                made = np.asarray(program(first, second, frozen))[:, :n, :m]
+                out[:, i : i + n, j : j + m] = made
+                out[:, j : j + m, i : i + n] = made.swapaxes(1, 2)
+    return out
+
+
+@functools.cache
+def _program(depths: int) -> Any:
+    """The kernels of two blocks, compiled for any number of frozen layers."""
+    first = stax.Dense(1).kernel_fn
+    layer = stax.serial(stax.Relu(), stax.Dense(1)).kernel_fn
+
+    @jax.jit
+    def kernels(x1: Any, x2: Any, frozen: Any) -> Any:
+        kernel, found = first(x1, x2), []
+        for depth in range(depths):
+            kernel = kernel if depth == 0 else layer(kernel)
+            kernel = kernel.replace(ntk=jnp.where(frozen <= depth, kernel.ntk, 0.0))
+            found.append(kernel.ntk)
+        return x1.shape[1] * jnp.stack(found)
+
+    return kernels
