@@ -101,10 +101,10 @@ def test_requests_that_overlap_compute_what_is_new(rng, computed):
     cache, one = KernelCache(), recipe()
     whole = np.asarray(network(1).kernel_fn(rows, None, "ntk"))
     met = set()
-    for _ in range(8):
-        i, j = (rng.choice(300, size=rng.integers(1, 200)) for _ in range(2))
+    for zero in (0.0, -0.0) * 4:
+        i, j = (np.append(rng.choice(300, size=rng.integers(1, 200)), 7) for _ in range(2))
         # The two zeros of floats are one row.
-        x1, x2 = rows[i] * 1.0, np.where(rows[j] == 0, -0.0, rows[j])
+        x1, x2 = np.where(rows[i] == 0, zero, rows[i]), np.where(rows[j] == 0, -zero, rows[j])
         np.testing.assert_allclose(cache.kernel(one, x1, x2), whole[np.ix_(i, j)], rtol=1e-12)
         own = cache.kernel(one, x1)
         np.testing.assert_allclose(own, whole[np.ix_(i, i)], rtol=1e-12)
