@@ -9,7 +9,13 @@ from ntkjax.sklearn import NTKSVC, NNGPRegressor, NTKClassifier, NTKFeatures, NT
 
 #: This one needs an environment variable before SciPy is imported, and is of arrays on devices.
 NEVER_RUN = {"check_array_api_input"}
-OF_PANDAS = {"check_dataframe_column_names_consistency"}
+#: These skip where pandas, of the extra `test`, is absent.
+OF_PANDAS = {
+    "check_classifier_data_not_an_array",
+    "check_dataframe_column_names_consistency",
+    "check_regressor_data_not_an_array",
+    "check_sample_weights_pandas_series",
+}
 
 
 @pytest.mark.parametrize(
