@@ -94,7 +94,7 @@ class KernelFn:
           diagonal_batch: whether `cov1` and `cov2` pair each example with itself alone; None for
             True.
           diagonal_spatial: where positions are left, whether to return only equal ones; None for
-            False, and for True with `intermediates`.
+            False, but for True with `intermediates`, and after a `Kernel` of equal positions alone.
           intermediates: whether to return the kernels after all layers, in lists that are nested
             as the layers are: one for each `serial` and `parallel`. They are made together.
           batch_axis: axis of the examples of x1; None for that of the first layer.
@@ -116,6 +116,8 @@ class KernelFn:
           TypeError: a keyword that no layer takes, or inputs that are no real numbers.
         """
         names = requested_names(get, FIELDS, "a Kernel")
+        if diagonal_spatial is None and _hold_equal_positions(x1):
+            diagonal_spatial = True
         request = _request(names, diagonal_spatial, intermediates)
         container = container_of(x1, is_list_of_inputs)
         part, kwargs = with_options(
@@ -230,6 +232,12 @@ class _Call:
 def _map_kernels(fn: Callable[..., Kernel], *trees: Any) -> Any:
     """`fn` of the kernels at each place of some trees."""
     return jax.tree.map(fn, *trees, is_leaf=lambda item: isinstance(item, Kernel))
+
+
+def _hold_equal_positions(x1: Any) -> bool:
+    """Whether some input is a kernel of equal positions alone."""
+    leaves = jax.tree.leaves(x1, is_leaf=lambda item: isinstance(item, Kernel))
+    return any(isinstance(item, Kernel) and item.diagonal_spatial for item in leaves)
 
 
 def _in_dtype(part: Part, dtype: Any) -> Part:

@@ -14,6 +14,7 @@ from ntkjax._kernel.algebra.graph import Named, Parallel, Part, Serial
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.containers import Container
+from ntkjax._kernel.operations.fixed_value import FixedValue
 from ntkjax._kernel.operations.kernels import Custom
 
 
@@ -82,7 +83,7 @@ def with_options(
     of_images = {n for n in names if not is_kernel and (n in taken or _is_of_images(kwargs[n]))}
     values = {name: kwargs[name] for name in names - of_images}
     arrays = {n: v for n, v in values.items() if _has_arrays(v)}
-    fixed = tuple(sorted(((n, v) for n, v in values.items() if n not in arrays), key=str))
+    fixed = tuple((n, FixedValue.of(n, values[n])) for n in sorted({*values} - {*arrays}))
 
     def bound(node: Any) -> Any:
         if not isinstance(node, Custom):

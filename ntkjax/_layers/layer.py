@@ -8,6 +8,7 @@ from ntkjax._kernel.algebra.graph import Named, Part
 from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.kernel_fn import KernelFn
 from ntkjax._kernel.operations.kernels import Custom
+from ntkjax._kernel.operations.own_layer import OwnLayer
 from ntkjax._layers.masking import MaskFn, with_masks
 from ntkjax._layers.traceable import Traceable
 
@@ -80,4 +81,4 @@ def part_of(layer: Any, combinator: str, position: int) -> Part:
     kernel_fn = layer[2]
     if isinstance(kernel_fn, KernelFn):
         return kernel_fn.part
-    return Named((Custom(Traceable(kernel_fn, *layer[:2])),), "custom layer", (0, -1))
+    return Named((OwnLayer(Custom(Traceable(kernel_fn, *layer[:2]))),), "custom layer", (0, -1))

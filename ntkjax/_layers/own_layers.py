@@ -9,6 +9,7 @@ from ntkjax._kernel.algebra.graph import Named, Serial
 from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.kernel_fn import KernelFn
 from ntkjax._kernel.operations.kernels import Custom
+from ntkjax._kernel.operations.own_layer import OwnLayer
 from ntkjax._layers.checks import check_axis, check_flag
 from ntkjax._layers.layer import Layer
 from ntkjax._layers.masking import with_masks
@@ -64,7 +65,8 @@ def layer(layer_fn: Callable[..., Any]) -> Callable[..., Layer]:
         inner = kernel_fn.kernel_fn if isinstance(kernel_fn, Required) else kernel_fn
         if isinstance(inner, KernelFn):  # of layers of ours, put together
             return Layer(init_fn, apply_fn, KernelFn(Serial((inner.part,)), f"{name}()"))
-        part = Named((Custom(Traceable(kernel_fn, init_fn, apply_fn)),), name, axes)
+        custom = Custom(Traceable(kernel_fn, init_fn, apply_fn))
+        part = Named((OwnLayer(custom),), name, axes)
         return Layer(init_fn, apply_fn, KernelFn(part, f"{name}()"))
 
     return made

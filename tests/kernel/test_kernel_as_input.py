@@ -8,7 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkjax.stax import Aggregate, Dense, GlobalAvgPool, Relu, serial
+from ntkjax.stax import (
+    Aggregate,
+    Conv,
+    Dense,
+    Erf,
+    Flatten,
+    GlobalAvgPool,
+    LayerNorm,
+    Relu,
+    serial,
+)
 
 X = np.random.default_rng(0).normal(size=(4, 3))
 FIRST, SECOND = serial(Dense(1), Relu()).kernel_fn, serial(Dense(1), Relu(), Dense(1)).kernel_fn
@@ -118,6 +128,29 @@ def test_two_networks_in_a_row_are_as_exact_as_one(b_std):
     for one, other in zip(found, exact, strict=True):
         size = np.sqrt(np.outer(np.diag(other), np.diag(other)))
         assert np.max(np.abs(np.asarray(one, float) - np.asarray(other)) / size) < 2e-6
+
+
+def test_a_kernel_of_equal_positions_goes_as_far_as_these_suffice():
+    x = np.random.default_rng(3).normal(size=(3, 5, 4, 2))
+    below = Dense(1, b_std=0.1)
+    conv = serial(Conv(1, (3, 1), (2, 1), padding="SAME"), Erf())
+    flat = serial(LayerNorm(), Flatten())
+    for x2, options, above in ((None, {}, conv), (x[:2], {"mask_constant": x[0, 0, 0, 0]}, flat)):
+        held, full = (
+            below.kernel_fn(x, x2, diagonal_spatial=equal, **options) for equal in (True, False)
+        )
+        made, wanted = above.kernel_fn(held), above.kernel_fn(full, diagonal_spatial=True)
+        assert made.diagonal_spatial == wanted.diagonal_spatial == (above is conv)
+        for name in (*FIELDS, "distance"):
+            one, other = getattr(made, name), getattr(wanted, name)
+            assert (one is None) == (other is None)
+            if one is not None:
+                np.testing.assert_allclose(one, other, atol=1e-12, err_msg=name)
+    for above, options in ((GlobalAvgPool(), {}), (Dense(1), {"diagonal_spatial": False})):
+        with pytest.raises(ValueError, match=r"equal positions alone.*without diagonal_spatial"):
+            above.kernel_fn(held, **options)
+    with pytest.raises(ValueError, match=r"over equal positions .*diagonal_spatial is True"):
+        Dense(1).kernel_fn(full.replace(diagonal_spatial=True))
 
 
 # ---- keywords of the call

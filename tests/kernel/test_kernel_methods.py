@@ -108,6 +108,19 @@ def test_reversed_kernels_are_read_in_order():
     equal(turned.mask(*hidden).reverse(), kernel.mask(*hidden))
 
 
+def test_reversed_kernels_of_three_axes_are_transposed():
+    """Against the mean products of channels of transposed activations, in NumPy."""
+    z1, z2 = RNG.normal(size=(2, 4, 3, 2, 5)), RNG.normal(size=(3, 4, 3, 2, 5))
+    for axes in ((1, 2, 0), (2, 0, 1), (0, -1, 1)):
+        a, b = (z.transpose(0, *(1 + k % 3 for k in axes), 4) for z in (z1, z2))
+        nngp = np.einsum("nhwdc,mHWDc->nmdDwWhH", a, b) / 5  # the last axis of positions first
+        turned = kernel_of(z1, z2).reverse().transpose(axes)
+        assert turned.is_reversed
+        assert (turned.shape1, turned.shape2) == (a.shape, b.shape)
+        np.testing.assert_allclose(turned.nngp, nngp, atol=1e-12)
+        equal(turned.reverse(), kernel_of(a, b), FIELDS[:3])
+
+
 def test_all_pairs_of_a_batch_are_read_as_single_examples():
     head = stax.serial(stax.Dense(1), stax.Relu()).kernel_fn
     equal(head(kernel_of(Z1, Z2, diagonal_batch=False)), head(kernel_of(Z1, Z2)))

@@ -185,7 +185,7 @@ KERNELS = {
     ),
     "kernel of equal positions alone": (
         lambda: GlobalAvgPool().kernel_fn(position_kernel()),
-        ["kernel.nngp", "(2, 2, 3, 3, 4, 4)", "(2, 2, 3, 4) came", "without diagonal_spatial=True"],
+        ["kernel.cov1", "(2, 3, 4), holds equal positions alone", "without diagonal_spatial=True"],
     ),
     "kernel and x2": (dense_of(Dense(1).kernel_fn(X), X), ["x1 is a Kernel", "leave x2 out"]),
     "kernel as x2": (dense_of(X, Dense(1).kernel_fn(X)), ["x2 is a Kernel", "pass it as x1"]),

@@ -45,9 +45,3 @@ def test_what_follows_is_that_of_a_finite_network():
     z = np.asarray(network.apply_fn(params, x))
     exact = network.kernel_fn(x, None, "nngp")
     np.testing.assert_allclose(z @ z.T / width, exact, atol=0.03)
-
-
-def test_masks_are_refused():
-    network = stax.serial(stax.Dense(1), stax.LayerNorm((0, -1)))
-    with pytest.raises(NotImplementedError, match="does not take masked inputs"):
-        network.kernel_fn(X1[:, 0], mask_constant=9.0)

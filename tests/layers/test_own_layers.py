@@ -8,12 +8,15 @@ import pytest
 from ntkjax.stax import (
     Conv,
     Dense,
+    FanInSum,
+    FanOut,
     GlobalAvgPool,
     KernelMap,
     LayerNorm,
     PositionMap,
     Relu,
     layer,
+    parallel,
     requires,
     serial,
     supports_masking,
@@ -141,3 +144,119 @@ ERRORS = [
 def test_what_is_no_such_function_is_refused(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make().kernel_fn(X1)
+
+
+def combined(*kernels, size=1.0):
+    """The kernel of size times the sum of independent branches."""
+    first = kernels[0]
+    totals = {
+        name: sum(getattr(k, name) for k in kernels) * size**2
+        for name in FIELDS
+        if getattr(first, name) is not None
+    }
+    return first.replace(**totals)
+
+
+@layer
+@supports_masking(remask_kernel=False)
+def OwnSum():
+    def kernel_fn(kernels, size=1.0, **kwargs):
+        return combined(*kernels, size=size)
+
+    init_fn = lambda rng, shapes: (shapes[0], ())  # noqa: E731
+    mask_fn = lambda masks, shapes: masks[0] & masks[1]  # noqa: E731
+    return init_fn, lambda params, x, **kwargs: x[0] + x[1], kernel_fn, mask_fn
+
+
+@layer
+def Swapped():
+    init_fn = lambda rng, shapes: (shapes[::-1], ())  # noqa: E731
+    return init_fn, lambda params, x, **kwargs: x[::-1], lambda k, **kwargs: [k[1], [k[0]]]
+
+
+@layer
+def OwnFan():
+    init_fn = lambda rng, shape: ([shape, shape], ())  # noqa: E731
+    return init_fn, lambda params, x, **kwargs: [x, x * 2], lambda k, **kwargs: [k, k * 2]
+
+
+def test_own_layers_take_and_return_lists():
+    """A FanIn, a FanOut and a permutation of a user's own, and those of ours."""
+    below = serial(BELOW, FanOut(2), parallel(Dense(1), Conv(1, (1, 1), W_std=1.7, b_std=0.2)))
+    own, ours = (serial(below, join, Relu(), Dense(1)) for join in (OwnSum(), FanInSum()))
+    x1 = np.where(np.arange(4)[:, None, None] < 3, X1, 9.0)  # the last row is masked
+    pairs = zip(
+        (own.kernel_fn(x1, X2, mask_constant=9.0), jax.jit(own.kernel_fn)(X1)),
+        (ours.kernel_fn(x1, X2, mask_constant=9.0), jax.jit(ours.kernel_fn)(X1)),
+        strict=True,
+    )
+    for made, wanted in pairs:
+        for name in (*FIELDS, "mask1", "mask2"):
+            one, other = getattr(made, name), getattr(wanted, name)
+            assert (one is None) == (other is None)
+            if one is not None:
+                np.testing.assert_allclose(one, other, atol=1e-10, err_msg=name)
+    assert own.init_fn(jax.random.key(0), X1.shape)[0] == (3, 4, 4, 1)
+
+    fan = serial(Dense(1, 1.3), OwnFan())
+    one, two = fan.kernel_fn(X1, X2, "nngp")
+    np.testing.assert_allclose(two, 4 * one)
+    with pytest.raises(ValueError, match="both depend linearly on the weights of OwnFan"):
+        serial(fan, FanInSum()).kernel_fn(X1)
+
+    y = X1[:, :2, 0, 0]
+    swapped = serial(Swapped(), parallel(Dense(1), parallel(Relu())))
+    with pytest.raises(ValueError, match="not Gaussian"):
+        swapped.kernel_fn([y, y], None, "ntk")
+    swapped = serial(
+        parallel(Dense(1, 1.1), Dense(1, 1.7)), Swapped(), parallel(Relu(), parallel(Relu()))
+    )
+    first, (second,) = swapped.kernel_fn([y, -y], None, "ntk")
+    for std, x, found in ((1.7, -y, first), (1.1, y, second)):
+        np.testing.assert_allclose(found, serial(Dense(1, std), Relu()).kernel_fn(x, None, "ntk"))
+    kernels = [Dense(1).kernel_fn(y), Dense(1, 2.0).kernel_fn(y)]
+    found = OwnSum().kernel_fn(kernels, size=3.0).nngp
+    np.testing.assert_allclose(found, 45 * kernels[0].nngp)
+
+
+def test_own_layers_that_do_not_take_lists_say_so():
+    @layer
+    def Twice():
+        return (lambda rng, s: (s, ())), (lambda p, x, **_: 2 * x), (lambda k, **_: k * 2.0)
+
+    @layer
+    def Numbers():
+        return (lambda rng, s: (s, ())), (lambda p, x, **_: x), (lambda k, **_: [k[0], 3])
+
+    two = parallel(Dense(1), Dense(1))
+    with pytest.raises(
+        ValueError, match=r"Twice at layer 1: a list of 2 inputs came.*use parallel"
+    ):
+        serial(two, Twice()).kernel_fn([X1, X1])
+    with pytest.raises(ValueError, match="Numbers at layer 1: the user's kernel_fn returned int"):
+        serial(two, Numbers()).kernel_fn([X1, X1])
+
+
+@layer
+def Weighted():
+    def kernel_fn(k, axes=(), names=None, **kwargs):
+        assert isinstance(axes, (list, tuple))
+        factor = float(sum(axes)) if axes else 1.0
+        if isinstance(axes, list):
+            axes.append(100)  # the caller's list stays as it is
+        return k * (factor * (2.0 if names == {"a": [1, 2]} else 1.0))
+
+    return (lambda rng, shape: (shape, ())), (lambda params, x, **kwargs: x), kernel_fn
+
+
+def test_keywords_may_be_lists_and_dictionaries():
+    kernel_fn = serial(Dense(1), Weighted()).kernel_fn
+    plain, axes = kernel_fn(X1, X2, "nngp"), [1, 2]
+    for _ in range(2):
+        np.testing.assert_allclose(kernel_fn(X1, X2, "nngp", axes=axes), 9 * plain)
+    np.testing.assert_allclose(kernel_fn(X1, X2, "nngp", axes=(1, 3)), 16 * plain)
+    axes[0] = 2
+    names = {"a": [1, 2]}
+    np.testing.assert_allclose(kernel_fn(X1, X2, "nngp", axes=axes, names=names), 64 * plain)
+    with pytest.raises(TypeError, match=r"names holds .* has no hash.*lists"):
+        kernel_fn(X1, names=bytearray(b"a"))

@@ -188,12 +188,15 @@ class Named(Structure):
     def build(self, graph: Graph, value: Value, place: str) -> Value:
         place = f"{self.name} at {place}"
         if self.axes is not None:
-            graph.name_axes(single(value, place), *self.axes, place)
+            takes_lists = any(getattr(part, "takes_lists", False) for part in self.parts)
+            for node in nodes_of(value) if takes_lists else [single(value, place)]:
+                graph.name_axes(node, *self.axes, place)
         start = len(graph.nodes)
         for part in self.parts:
             value = build(part, graph, value, place)
         if graph.masking and any(node.operation.unmasks for node in graph.nodes[start:]):
-            value = graph.add_one(graph.masking, (single(value, place),), place)
+            masking = graph.masking
+            value = map_value(lambda node: graph.add_one(masking, (node,), place), value)
         return value
 
 
@@ -272,6 +275,13 @@ class Join(Structure):
 def _inside(place: str, part: str) -> str:
     """A place one level further in."""
     return part if place == "network" else f"{part} of {place}"
+
+
+def nodes_of(value: Value) -> list[int]:
+    """All nodes of a value."""
+    return (
+        [node for one in value for node in nodes_of(one)] if isinstance(value, tuple) else [value]
+    )
 
 
 def map_value(fn: Callable[[int], Any], value: Value, make: Callable = tuple) -> Any:

@@ -81,9 +81,13 @@ class KernelMethods:
                 "once, from 0."
             )
         width = 1 if self.diagonal_spatial else 2
+        of_arrays = [a % count for a in order]
+        if self.is_reversed and not self.diagonal_spatial:
+            # Axis a of positions is the pair of axes count - 1 - a, and so are those to come.
+            of_arrays = [count - 1 - a for a in reversed(of_arrays)]
 
         def permuted(array: Any, lead: int) -> Any:
-            spatial = [lead + width * (a % count) + k for a in order for k in range(width)]
+            spatial = [lead + width * a + k for a in of_arrays for k in range(width)]
             return jnp.transpose(array, (*range(lead), *spatial))
 
         others = self.batch_axis, self.channel_axis

@@ -23,7 +23,7 @@ from jax import Array, lax
 
 from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift, entry
 from ntkjax._kernel.algebra.kernel import Kernel
-from ntkjax._kernel.algebra.operation import BatchOperation, LayerError, operation, static
+from ntkjax._kernel.algebra.operation import BatchOperation, operation, static
 from ntkjax._kernel.algebra.pairs import added_at
 from ntkjax._kernel.algebra.signal import Shape, Signal
 from ntkjax._kernel.operations.banded import BandedMap
@@ -260,11 +260,6 @@ class ExampleMap(BatchOperation):
     def of_batches(self, *kernels: Kernel) -> Kernel:
         (kernel,) = kernels
         signal = Signal(kernel.shape1, kernel.shape2, kernel.batch_axis, kernel.channel_axis)
-        if kernel.mask1 is not None or kernel.mask2 is not None:
-            raise LayerError(
-                "it chooses or mixes examples, which does not go with masks; leave out "
-                "mask_constant, or choose among the inputs."
-            )
         after = self.infer((signal,), "")
         counts = (shape[kernel.batch_axis] for shape in (kernel.shape1, kernel.shape2))
         one, two = (jnp.asarray(self.matrix(count), kernel.nngp.dtype) for count in counts)
@@ -276,6 +271,14 @@ class ExampleMap(BatchOperation):
         def own(array: Array | None, matrix: Array) -> Array | None:
             return None if array is None else mapped("Mm,mn...,Mn->M...", matrix, array, matrix)
 
+        def hidden(mask: Array | None, matrix: Array) -> Array | None:
+            """Where all examples that an output is made of are masked."""
+            if mask is None:
+                return None
+            used, held = (matrix != 0).astype(matrix.dtype), (~mask).astype(matrix.dtype)
+            seen = mapped("Mm,m...->M...", used, jnp.moveaxis(held, kernel.batch_axis, 0)) > 0
+            return jnp.moveaxis(~seen, 0, kernel.batch_axis)
+
         # A chosen example is one of those before, and so are its distances.
         keeps = not isinstance(self.rule, Resize)
         return kernel.replace(
@@ -284,6 +287,8 @@ class ExampleMap(BatchOperation):
             cov1=own(kernel.cov1, one),
             cov2=own(kernel.cov2, two),
             distance=pairs(kernel.distance) if keeps else None,
+            mask1=hidden(kernel.mask1, one),
+            mask2=hidden(kernel.mask2, two),
             shape1=after.shape1,
             shape2=after.shape2,
             diagonal_batch=True,

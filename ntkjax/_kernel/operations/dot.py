@@ -8,6 +8,7 @@ z[P] = sum_p A[P, p] x[p]. Without a sum, and with the axes in their order, z[p]
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -96,6 +97,13 @@ class Dots(NamedTuple):
         front = after.batch_axis, *after.spatial_axes, after.channel_axis
         return jnp.transpose(made, front).reshape(-1, count)
 
+    def hidden(self, array: Array, mask: Array | None) -> Array | None:
+        """Where all that an output is made of is masked, or has a weight of zero."""
+        if mask is None:
+            return None
+        used, held = (a.astype(array.dtype) for a in (array != 0, ~mask))
+        return ~(self.product(used, held) > 0)
+
     def without(self, pair: tuple[int, int]) -> "Dots":
         """The same for one example, of an array with its axis `pair[1]` cut."""
 
@@ -118,20 +126,29 @@ class Weigh(RowOperation):
     def infer(self, signals: tuple[Signal, ...], source: str) -> Signal:
         return self.dots.signal(signals[0], self.array.shape)
 
+    def _in_order(self, axes: Sequence[int]) -> Array:
+        """The numbers along these axes of the input; of size one, where all positions are alike."""
+        place = dict(self.dots.shared)
+        kept = [place[axis] for axis in axes if axis in place]
+        lengths = [self.array.shape[place[axis]] if axis in place else 1 for axis in axes]
+        return jnp.transpose(self.array, kept).reshape(lengths)
+
     def _weights(self, signal: Signal, grid: Diagonals) -> Array:
         """The numbers, `[position per axis ...]`; one, where all positions are alike."""
-        place = dict(self.dots.shared)
-        kept = [place[axis] for axis in signal.spatial_axes if axis in place]
-        sizes = zip(signal.spatial_axes, signal.sizes, strict=True)
-        lengths = [n if axis in place else 1 for axis, n in sizes]
-        weights = jnp.transpose(self.array, kept).reshape(lengths)
+        weights, place = self._in_order(signal.spatial_axes), dict(self.dots.shared)
         pad = [
-            (0, period - n if n == size and axis in place else 0)
-            for axis, n, size, period in zip(
-                signal.spatial_axes, lengths, grid.sizes, grid.periods, strict=True
+            (0, period - n if axis in place else 0)
+            for axis, n, period in zip(
+                signal.spatial_axes, weights.shape, grid.periods, strict=True
             )
         ]
         return jnp.pad(weights, pad) if pad else weights
+
+    def mask(self, masks: tuple[Array, ...], signal: Signal) -> Array:
+        """Where the input is masked, or the number is zero."""
+        axes = self.dots.axes(len(signal.shape1), self.array.ndim)
+        weights = self._in_order([axes[axis][1] for axis in signal.spatial_axes])
+        return masks[0] | (weights == 0)[..., None]
 
     def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, Any]:
         (image,), step = images, context.step
@@ -196,11 +213,6 @@ class ExampleDot(BatchOperation):
 
     def of_batches(self, *kernels: Kernel) -> Kernel:
         (kernel,) = kernels
-        if kernel.mask1 is not None or kernel.mask2 is not None:
-            raise LayerError(
-                "it multiplies examples by numbers of their own, which does not go with masks; "
-                "leave out mask_constant."
-            )
         signal = Signal(kernel.shape1, kernel.shape2, kernel.batch_axis, kernel.channel_axis)
         after, pair = self.dots.signal(signal, self.array.shape), self._pair(signal)
         dots = self.dots.without(pair)
@@ -223,6 +235,8 @@ class ExampleDot(BatchOperation):
             ntk=pairs(kernel.ntk),
             cov1=own(kernel.cov1),
             cov2=own(kernel.cov2),
+            mask1=self.dots.hidden(self.array, kernel.mask1),
+            mask2=self.dots.hidden(self.array, kernel.mask2),
             shape1=after.shape1,
             shape2=after.shape2,
             batch_axis=after.batch_axis,

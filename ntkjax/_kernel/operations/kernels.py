@@ -29,6 +29,7 @@ from ntkjax._kernel.algebra.operation import (
 from ntkjax._kernel.algebra.pairs import Pairs, from_normalized
 from ntkjax._kernel.algebra.roots import safe_sqrt
 from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.operations.fixed_value import FixedValue
 from ntkjax._kernel.operations.whole import WholeOperation
 
 
@@ -131,9 +132,21 @@ def _from_normalized(rows: Array, grid: Diagonals, first: Array, second: Array) 
 
 
 def rows_of_matrix(matrix: Array | None, name: str, diagonals: Diagonals) -> Array:
-    """The rows of a field of a full kernel; raises where it lacks pairs of positions."""
+    """The rows of a field of a kernel; raises where it lacks pairs of positions.
+
+    A field of equal positions alone has the diagonal of these, and no other.
+    """
     positions = tuple(size for size in diagonals.sizes for _ in range(2))
     shape = None if matrix is None else matrix.shape
+    lanes = 1 if name == "cov1" else 2
+    if matrix is not None and diagonals.ndim and matrix.shape[lanes:] == diagonals.sizes:
+        if diagonals.rows == diagonals.zero().rows:
+            return _zero_row(matrix, lanes, diagonals)
+        raise LayerError(
+            f"kernel_fn: kernel.{name}, of shape {shape}, holds equal positions alone, but the "
+            "layers after it need pairs of different positions, or the result is to hold them; "
+            "compute the kernel without diagonal_spatial=True."
+        )
     if matrix is None or matrix.shape[matrix.ndim - len(positions) :] != positions:
         raise LayerError(
             f"its kernel.{name} must hold all pairs of positions, interleaved as (n1, n2, "
@@ -141,6 +154,14 @@ def rows_of_matrix(matrix: Array | None, name: str, diagonals: Diagonals) -> Arr
             "compute it with get=None and without diagonal_spatial=True."
         )
     return from_matrix(matrix, diagonals)
+
+
+def _zero_row(held: Array, lanes: int, diagonals: Diagonals) -> Array:
+    """The diagonal of equal positions, of [*lanes, position per axis ...]."""
+    row = jnp.moveaxis(held, range(lanes), range(-lanes, 0))
+    sizes = zip(diagonals.sizes, diagonals.periods, strict=True)
+    dead = [(0, period - size) for size, period in sizes]
+    return jnp.pad(row, (*dead, *((0, 0),) * lanes))[None]
 
 
 def distances(covariances: Array, diagonals: Diagonals, first: Array, second: Array) -> Array:
@@ -175,7 +196,7 @@ class Custom(WholeOperation):
 
     kernel_fn: Callable[..., Kernel] = static()
     arrays: dict[str, Any] = dataclasses.field(default_factory=dict)
-    fixed: tuple[tuple[str, Any], ...] = static(default=())
+    fixed: tuple[tuple[str, FixedValue], ...] = static(default=())
     of_each: tuple[tuple[str, tuple[tuple[int, ...], str]], ...] = static(default=())
 
     def with_options(self, arrays: dict[str, Any], fixed: Any, of_each: Any) -> "Custom":
@@ -195,7 +216,9 @@ class Custom(WholeOperation):
         def data(count: int) -> dict[str, Array]:
             return {name: jnp.zeros((count, *tail), of) for name, (tail, of) in self.of_each}
 
-        out = jax.eval_shape(lambda: self.apply_either(_example(signals[0]), data(n1), data(n2)))
+        out = jax.eval_shape(
+            lambda: self.apply_either(example_kernel(signals[0]), data(n1), data(n2))
+        )
         return Signal(
             out.shape1,
             out.shape2,
@@ -221,13 +244,18 @@ class Custom(WholeOperation):
     def apply(self, kernel: Kernel, data1: dict[str, Array], data2: dict[str, Array]) -> Kernel:
         """The user's function, with what either side's images bring; refuses what is no kernel."""
         pairs = {name: (data1[name], data2[name]) for name in self.keywords}
-        result = self.kernel_fn(kernel, **self.arrays, **dict(self.fixed), **pairs)
+        result = self.returned(kernel, **pairs)
         if not isinstance(result, Kernel):
             raise LayerError(
                 f"the user's kernel_fn returned {type(result).__name__}, not a Kernel; return "
                 "`kernel.replace(...)` of the kernel that it was given."
             )
         return result
+
+    def returned(self, kernels: Any, **pairs: Any) -> Any:
+        """What the user's function returns of a kernel, or of lists of them."""
+        fixed = {name: value.given() for name, value in self.fixed}
+        return self.kernel_fn(kernels, **self.arrays, **fixed, **pairs)
 
     def apply_either(self, kernel: Kernel, *data: dict[str, Array]) -> Kernel:
         """The same of a kernel whose tangents do not matter, with them or, failing that, without.
@@ -314,7 +342,7 @@ def _with_batches(signal: Signal, count1: int, count2: int) -> Signal:
     return dataclasses.replace(signal, shape1=tuple(shapes[0]), shape2=tuple(shapes[1]))
 
 
-def _example(signal: Signal) -> Kernel:
+def example_kernel(signal: Signal) -> Kernel:
     """A kernel of the right shapes, to see what a user's function makes of it."""
     n1, n2 = signal.shape1[signal.batch_axis], signal.shape2[signal.batch_axis]
     positions = tuple(size for size in signal.sizes for _ in range(2))

@@ -127,14 +127,10 @@ class NormalizeBatch(BatchOperation):
 
     def of_batches(self, *kernels: Kernel) -> Kernel:
         (kernel,) = kernels
-        if kernel.mask1 is not None:
-            raise UnsupportedLayerError(
-                "LayerNorm over the examples of a batch does not take masked inputs; fill them up "
-                "with zeros, or normalise over channels and positions alone."
-            )
         cov1: Any = kernel.cov1
-        one = self._inverse(cov1)
-        two = one if kernel.cov2 is None else self._inverse(kernel.cov2)
+        seen1, seen2 = (_seen(kernel, mask) for mask in (kernel.mask1, kernel.mask2))
+        one = self._inverse(cov1, seen1)
+        two = one if kernel.cov2 is None else self._inverse(kernel.cov2, seen2)
 
         def scaled(cov: Any, first: Array, second: Array, lead: int = 2) -> Any:
             if cov is None:
@@ -154,15 +150,30 @@ class NormalizeBatch(BatchOperation):
             diagonal_batch=True,
         )
 
-    def _inverse(self, cov: Array) -> Array:
-        """n, (1, positions ...), of the covariances of a batch with itself."""
+    def _inverse(self, cov: Array, seen: Array | None) -> Array:
+        """n, (1, positions ...), of the covariances of a batch with itself.
+
+        Masked positions, of no variance, do not count among those over which it is averaged.
+        """
         var = jnp.diagonal(cov)
         for _ in range(cov.ndim // 2 - 1):  # pairs of axes come in front, their diagonals go last
             var = jnp.diagonal(var)
-        mean = jnp.mean(var, axis=(0, *(1 + axis for axis in self.over)), keepdims=True)
+        axes = 0, *(1 + axis for axis in self.over)
+        mean = jnp.mean(var, axis=axes, keepdims=True)
+        if seen is not None:
+            count = jnp.sum(seen.astype(var.dtype), axis=axes, keepdims=True)
+            mean = jnp.sum(var, axis=axes, keepdims=True) / jnp.maximum(count, 1.0)
         total = mean + jnp.asarray(self.eps, mean.dtype)
         positive = total > 0
         return jnp.where(positive, 1 / jnp.sqrt(jnp.where(positive, total, 1.0)), 0.0)
+
+
+def _seen(kernel: Kernel, mask: Array | None) -> Array | None:
+    """Where activations are not masked, (n, positions ...)."""
+    if mask is None:
+        return None
+    axes = kernel.batch_axis, kernel.channel_axis
+    return ~jnp.squeeze(jnp.moveaxis(mask, axes, (0, -1)), -1)
 
 
 def _interleaved(array: Array, side: int, lead: int) -> Array:

@@ -36,16 +36,18 @@ def _signal(item: Any, index: int) -> Signal:
 
 
 def _check_kernel(kernel: Kernel, signal: Signal, place: str) -> None:
-    """A kernel given as an input must hold all pairs of positions."""
+    """A kernel given as an input must hold all pairs of positions, or equal ones as it says."""
     n1, n2 = (shape[signal.batch_axis] for shape in (signal.shape1, signal.shape2))
-    positions = tuple(size for size in signal.sizes for _ in range(2))
+    width = 1 if kernel.diagonal_spatial else 2
+    positions = tuple(size for size in signal.sizes for _ in range(width))
+    held = "over equal positions" if width == 1 else "interleaved over all pairs of positions"
     for name, lanes in (("nngp", (n1, n2)), ("ntk", (n1, n2)), ("cov1", (n1,)), ("cov2", (n2,))):
         array = getattr(kernel, name)
         if array is not None and array.shape != (*lanes, *positions):
             raise LayerError(
-                f"{place}: kernel.{name} must have shape {(*lanes, *positions)}, interleaved "
-                f"over all pairs of positions, but shape {array.shape} came; compute the kernel "
-                "with get=None and without diagonal_spatial=True."
+                f"{place}: kernel.{name} must have shape {(*lanes, *positions)}, {held} (its "
+                f"diagonal_spatial is {kernel.diagonal_spatial}), but shape {array.shape} came; "
+                "compute the kernel with get=None, and keep what kernel_fn returned."
             )
 
 
