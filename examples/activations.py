@@ -63,7 +63,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", help="names of some nonlinearities", metavar="NAME,...")
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the page")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.only is not None:
+        names = [entry.name for entry in GALLERY]
+        unknown = [name for name in options.only.split(",") if name not in names]
+        if unknown:
+            parser.error(f"--only: unknown {', '.join(unknown)}; there are {', '.join(names)}")
+    return options
 
 
 def studied(entry: Entry) -> Result:

@@ -11,6 +11,7 @@ kernels of two draws of its weights become more and more alike.
 Source: Novak et al. 2022, arXiv 2206.08720.
 """
 
+import argparse
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,6 +60,15 @@ class ResNet(nn.Module):
         return nn.Dense(CLASSES)(nn.relu(x).mean((1, 2)))
 
 
+def even(text: str) -> int:
+    """A number of channels, which the norms take in two groups."""
+    if positive(text) % 2:
+        raise argparse.ArgumentTypeError(
+            f"{text} is odd, and channels are normalised in two groups: pass an even number"
+        )
+    return int(text)
+
+
 def digits(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     data = load()
     chosen = subset(data.labels, count, seed)
@@ -84,12 +94,15 @@ def accuracy(kernel: np.ndarray, labels: np.ndarray, train: int) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> tuple[list[float], list[float]]:
     parser = small_parser("flax_resnet.py", __doc__)
-    parser.add_argument("--width", help="the widest one", type=positive, default=16, metavar="N")
+    parser.add_argument(
+        "--width", help="the widest one, even (default: %(default)s)", type=even, default=16,
+        metavar="N",
+    )  # fmt: skip
     parser.add_argument("--train", type=positive, default=100, metavar="N")
     parser.add_argument("--test", type=positive, default=50, metavar="N")
     options = parser.parse_args(arguments)
     images, labels = digits(options.train + options.test, options.seed)
-    widths = sorted({max(options.width // 4, 2), max(options.width // 2, 2), options.width})
+    widths = sorted({max(options.width // n // 2 * 2, 2) for n in (4, 2, 1)})
     distances, scores, last = [], [], None
     for width in widths:
         one, other = last = kernels(width, images, (options.seed, options.seed + 1))

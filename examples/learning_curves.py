@@ -79,8 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     for name, errors in found.items():
         mean = errors.mean(axis=0)
         axes.loglog(options.train_sizes, mean, marker="o", markersize=4, label=name)
-        rate = np.polyfit(np.log(options.train_sizes), np.log(mean), 1)[0]
-        say(f"{name:<16} error ~ n^{rate:.2f}, {mean[-1]:.4f} at n = {options.train_sizes[-1]}")
+        rate = ""
+        if len(mean) > 1:  # one point has no slope
+            slope = np.polyfit(np.log(options.train_sizes), np.log(mean), 1)[0]
+            rate = f"error ~ n^{slope:.2f}, "
+        say(f"{name:<16} {rate}{mean[-1]:.4f} at n = {options.train_sizes[-1]}")
     set_sizes(axes, options.train_sizes)
     axes.set_xlabel("training points", fontsize=9)
     axes.legend(frameon=False, fontsize=8)

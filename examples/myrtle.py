@@ -4,7 +4,8 @@
 
 Myrtle networks are 3 x 3 convolutions with average pools between them until one position is left,
 and no more. Without --data, the digits of scikit-learn are used, of 8 x 8 pixels; larger images are
-averaged down to --side. Of 32 x 32 pixels the network is `architectures.myrtle(5)` of the paper.
+averaged down to --side, whole, whatever their size. Of 32 x 32 pixels the network is
+`architectures.myrtle(5)` of the paper.
 
 Source: Shankar et al. 2020, arXiv 2003.02237.
 """
@@ -18,7 +19,7 @@ import numpy as np
 from datasets import load
 from kernels import standardized
 from ntkjax import architectures, stax
-from options import positive, shrunk, sizes, small_parser
+from options import positive, sizes, small_parser
 from plots import new_panels, save, set_sizes
 from regression import Candidate, Method, accuracy_of, choose, predict
 from report import say
@@ -50,8 +51,21 @@ def images_of(
         raise SystemExit(
             f"{data.name} has {images.shape[1]} x {images.shape[2]} pixels: lower --side"
         )
-    images = shrunk(images, min(images.shape[1:3]) // side)[:, :side, :side]
-    return standardized(images).astype(np.float32), data.labels[pool], data.name
+    return standardized(averaged(images, side)).astype(np.float32), data.labels[pool], data.name
+
+
+def averaged(images: np.ndarray, side: int) -> np.ndarray:
+    """Means over side x side equal parts of each image; parts share the pixels between them."""
+
+    def weights(pixels: int) -> np.ndarray:
+        """The share of each pixel in each part, (part, pixel)."""
+        ends, pixel = np.linspace(0, pixels, side + 1), np.arange(pixels)
+        lower = np.maximum(ends[:-1, None], pixel)
+        shares = np.maximum(np.minimum(ends[1:, None], pixel + 1) - lower, 0)
+        return shares / shares.sum(1, keepdims=True)
+
+    height, width = map(weights, images.shape[1:3])
+    return np.einsum("Hh,nhwc,Ww->nHWc", height, images, width, optimize=True)
 
 
 def methods(images: np.ndarray) -> list[Method]:

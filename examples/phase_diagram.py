@@ -10,6 +10,7 @@ takes many layers: the correlation depth xi = -1 / log(dc'/dc at c*) says how ma
 Source: Schoenholz et al. 2017, arXiv 1611.01232, sections 3 and 4; Poole et al. 2016.
 """
 
+import argparse
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -66,9 +67,16 @@ def phases(w_std: np.ndarray, b_std: np.ndarray, layers: int) -> Phases:
     return Phases(*map(np.asarray, every(jnp.asarray(b_std), jnp.asarray(w_std))))
 
 
+def several(text: str) -> int:
+    """At least two points along either axis, between which contours are drawn."""
+    if positive(text) < 2:
+        raise argparse.ArgumentTypeError(f"{text} is too few points for a diagram: pass 2 or more")
+    return int(text)
+
+
 def main(arguments: Sequence[str] | None = None) -> Phases:
     parser = small_parser("phase_diagram.py", __doc__)
-    parser.add_argument("--grid", help="default: %(default)s", type=positive, default=40)
+    parser.add_argument("--grid", help="default: %(default)s", type=several, default=40)
     parser.add_argument("--layers", help="default: %(default)s", type=positive, default=100)
     options = parser.parse_args(arguments)
     w_std, b_std = np.linspace(0.3, 3.0, options.grid), np.linspace(0.02, 1.0, options.grid)

@@ -68,6 +68,8 @@ def install(replace: bool = False) -> None:
 def uninstall() -> None:
     """Take ntkjax out of the place of `neural_tangents`, and put back what `install` replaced.
 
+    That is its modules, and the hook for errors that end the program (`sys.excepthook`).
+
     Source: none.
 
     Example:
@@ -83,6 +85,7 @@ def uninstall() -> None:
             del sys.modules[name]
     sys.modules.update(_SET_ASIDE)
     _SET_ASIDE.clear()
+    _script.stop_explaining()
 
 
 def _is_installed() -> bool:

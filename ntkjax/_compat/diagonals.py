@@ -41,7 +41,10 @@ def get_diagonal_outer_prods(
     `axis` are axes of `cov1` over which variances are averaged first, where not masked.
     """
     if cov1 is None:
-        raise ValueError("cov1 is None, expected the covariance of the first batch with itself.")
+        raise ValueError(
+            "get_diagonal_outer_prods: cov1 is None, expected the covariance of the first batch "
+            "with itself; pass kernel.cov1 of a kernel made with get=None."
+        )
     axes = canonicalize_axis(axis, cov1)
     one, two = (
         mean_and_var(get_diagonal(cov, diagonal_batch, diagonal_spatial), axes, keepdims=True,

@@ -144,7 +144,10 @@ def wraps(f: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[...,
 def x1_is_x2(x1: Any, x2: Any = None, eps: float = 1e-12) -> Any:
     """Whether two arrays (or trees of them) are equal to within `eps`; x2 = None is x1 again."""
     if not isinstance(x1, (np.ndarray, jax.Array)):
-        raise TypeError(f"x1 is a {type(x1).__name__}, expected an array.")
+        raise TypeError(
+            f"x1_is_x2: x1 is a {type(x1).__name__}, expected an array, or lists and tuples of "
+            "arrays; make it one with jax.numpy.asarray."
+        )
     if x2 is None or x1 is x2:
         return True
     if x1.shape != x2.shape:

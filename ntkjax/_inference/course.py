@@ -116,13 +116,15 @@ class Course:
             # The loss bends more on the way than at the start.
             stiff = True
             states, arrived = integrate.integrate(self.descent, begin, times, setting, stiff)
+        is_large = integrate.too_large(rows, columns)
+        why = f" (it is explicit, as {rows * columns} numbers are too many for the implicit one)"
         return _checked_states(
             states,
             arrived,
             f"gradient descent takes the solver more than {integrate.max_steps(stiff)} steps, its "
-            "limit, to the last time: ask for an earlier t, and go on from there with the ODEState "
-            "of that time in the place of fx_train_or_state_0; the squared error has "
-            "gradient_descent_mse, which needs no steps",
+            f"limit, to the last time{why if is_large else ''}: ask for an earlier t, and go on "
+            "from there with the ODEState of that time in the place of fx_train_or_state_0; the "
+            "squared error has gradient_descent_mse, which needs no steps",
         )
 
     def _at_rest(self, setting: Setting, begin: Any, since: Array) -> Any:

@@ -42,8 +42,11 @@ def gradient_descent(
 
     in the time :math:`\sqrt\eta\, t`. The solver, of the package `diffrax`, is an explicit one of
     order 8 for times over which no mode decays many times, and else an implicit one of order 5 for
-    stiff problems. The eigendecomposition of the kernel is computed on first use and kept. For the
-    squared error, `gradient_descent_mse` needs no solver.
+    stiff problems. That one factors a matrix as large as the state, so it takes states of at most
+    4,000 numbers: outputs on the training points and, with momentum, as many velocities. Larger
+    problems take explicit steps, and raise where they are too stiff. The eigendecomposition of the
+    kernel is computed on first use and kept. For the squared error, `gradient_descent_mse` needs no
+    solver.
 
     Args:
       loss: `loss(f(x_train), y_train)`, a number. It treats points and outputs alike.

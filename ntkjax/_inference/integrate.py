@@ -38,6 +38,11 @@ def max_steps(stiff: bool) -> int:
     return MAX_STEPS if stiff else MAX_STEPS * _CHEAPER
 
 
+def too_large(rows: int, columns: int) -> bool:
+    """Whether a state `(rows, columns)` has no Jacobian as a matrix, which implicit steps need."""
+    return rows * columns > _DENSE
+
+
 def is_stiff(rows: int, columns: int, decays: float) -> bool:
     """Whether to solve equations at each step of a state `(rows, columns)`, as what costs less.
 
@@ -45,8 +50,8 @@ def is_stiff(rows: int, columns: int, decays: float) -> bool:
     with the modes, and of a Jacobian as a matrix, which is made and factored at each step.
     """
     size, steps = rows * columns, decays / _REACH
-    if size > _DENSE or steps > max_steps(False):
-        return size <= _DENSE
+    if too_large(rows, columns) or steps > max_steps(False):
+        return not too_large(rows, columns)
     explicit = steps * _STAGES * 2 * rows * size
     return _USUAL_STEPS * (size**3 / 3 + 2 * rows * size**2) < explicit
 

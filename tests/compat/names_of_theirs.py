@@ -33,13 +33,15 @@ NOTES = {
     ),
     "stax.Conv": "further arguments `dilation`, `feature_group_count`",
     "Kernel": "one field more, `distance`: what the covariances of near-equal points lose",
-    "NtkImplementation": "the same members; STRUCTURED_DERIVATIVES stands for AUTO",
+    "NtkImplementation": "the same members; AUTO takes STRUCTURED_DERIVATIVES, or "
+    "NTK_VECTOR_PRODUCTS where this takes less than half of the multiplications",
     "batch": "batch sizes need not divide anything; `device_count` also takes 0 and n",
     "empirical_kernel_fn": "AUTO is the default: the size decides",
     "empirical_ntk_fn": "AUTO is the default: the size decides",
     "monte_carlo_kernel_fn": "AUTO is the default; `standard_error=True` gives the scatter",
-    "predict.gradient_descent": "for problems of any stiffness; it needs the optional package "
-    "`diffrax` (`pip install 'ntkjax[ode]'`)",
+    "predict.gradient_descent": "for problems of any stiffness, of up to 4,000 outputs on the "
+    "training points (2,000 with momentum): larger ones are integrated by explicit steps, and "
+    "stiff ones then raise; it needs the optional package `diffrax` (`pip install 'ntkjax[ode]'`)",
     "stax.Elementwise": "`fn` without a formula is integrated",
     "stax.ExpNormalized": "`do_clip` has no effect; a negative `gamma` is an error",
     "stax.FanInProd": "branches that are not independent are an error",

@@ -103,6 +103,7 @@ def test_a_script_runs_unchanged(tmp_path):
 
 
 INSTALLED = """
+import sys
 import warnings
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
@@ -117,9 +118,11 @@ print(neural_tangents.who)
 ntkjax.compat.install(replace=True)
 import neural_tangents
 print(neural_tangents.Kernel is ntkjax.Kernel)
+replaced = sys.excepthook
 ntkjax.compat.uninstall()
 import neural_tangents
 print(neural_tangents.who)
+print(replaced is sys.__excepthook__, sys.excepthook is sys.__excepthook__)
 """
 
 
@@ -128,7 +131,10 @@ def test_an_installed_library_is_left_alone_unless_asked(tmp_path):
     library.mkdir(parents=True)
     (library / "__init__.py").write_text("who = 'theirs'")
     done = run(tmp_path, "-c", INSTALLED)
-    assert done.stdout.split() == ["neural_tangents", "theirs", "True", "theirs"], done.stderr
+    words = ["neural_tangents", "theirs", "True", "theirs", "False", "True"]
+    assert done.stdout.split() == words, done.stderr
+    help = run(tmp_path, "-m", "ntkjax.compat", "--help")
+    assert (help.returncode, help.stdout.split()[0]) == (0, "usage:")
 
 
 REMOVED = {

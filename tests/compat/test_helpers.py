@@ -65,6 +65,10 @@ def test_trees():
     x = jnp.ones((2, 3))
     assert bool(trees.x1_is_x2((x, x), (x, x + 0)))
     assert not bool(trees.x1_is_x2(x, 2 * x))
+    with pytest.raises(TypeError, match=r"x1 is a float.*jax.numpy.asarray"):
+        trees.x1_is_x2(1.0, x)
+    with pytest.raises(ValueError, match=r"cov1 is None.*pass kernel.cov1"):
+        diagonals.get_diagonal_outer_prods(None, None, True, True, operator.mul)
     assert trees.split_kwargs({"a": (1, 2), "b": 3}) == ({"a": 1, "b": 3}, {"a": 2, "b": 3})
     assert trees.is_nt_tree_of([x, (x,)], jnp.ndarray)
     assert trees.all_none((None, [None]))

@@ -73,6 +73,12 @@ def test_the_script_makes_the_page(tmp_path, capsys):
         assert (images / name).stat().st_size > 1000
 
 
+def test_unknown_names_are_refused(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        activations.main(["--only", "Relu,Rellu", "--docs", str(tmp_path)])
+    assert "unknown Rellu; there are " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("pair", [(1.0, 1.0, 0.5), (0.25, 4.0, -1.0)], ids=str)
 def test_integrals_are_those_of_a_closed_form(pair):
     """The reference itself: of the error function."""

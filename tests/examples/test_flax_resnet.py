@@ -24,6 +24,23 @@ def test_kernels_of_flax(tmp_path):
     assert (tmp_path / "flax_resnet.png").stat().st_size > 10_000
 
 
+def test_widths_are_even(capsys, monkeypatch, tmp_path):
+    """Of the norms' two groups; smaller networks have even widths, too."""
+    with pytest.raises(SystemExit):
+        flax_resnet.main(["--width", "5"])
+    assert "5 is odd" in capsys.readouterr().err
+    widths = []
+
+    def kernels(width, images, seeds):
+        widths.append(width)
+        return np.stack([np.eye(len(images)), 2 * np.eye(len(images))])
+
+    monkeypatch.setattr(flax_resnet, "kernels", kernels)
+    arguments = ["--width", "12", "--train", "20", "--test", "10", "--out", str(tmp_path)]
+    flax_resnet.main(arguments)
+    assert widths == [2, 6, 12]
+
+
 def test_the_kernel_is_that_of_gradients():
     images, _ = flax_resnet.digits(2, 0)
     (kernel,) = flax_resnet.kernels(2, images, [0])

@@ -26,3 +26,21 @@ def test_errors_fall_with_examples(tmp_path):
     # The teacher is a draw of this Gaussian process: no kernel knows more.
     assert all(found[own][:, -1].mean() < 1.1 * other[:, -1].mean() for other in found.values())
     assert (tmp_path / "learning_curves.png").stat().st_size > 10_000
+
+
+def test_one_size_has_no_slope(tmp_path, capsys):
+    arguments = [
+        "--train-sizes",
+        "8",
+        "--test-size",
+        "10",
+        "--repeats",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
+    found = learning_curves.main(arguments)
+    assert {errors.shape for errors in found.values()} == {(1, 1)}
+    said = capsys.readouterr().out
+    assert "at n = 8" in said
+    assert "n^" not in said

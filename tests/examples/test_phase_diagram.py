@@ -1,6 +1,7 @@
 """Fixed points of deep networks against what is known of them."""
 
 import numpy as np
+import pytest
 
 import phase_diagram
 
@@ -24,3 +25,9 @@ def test_order_and_chaos_of_erf():
 def test_the_plot(tmp_path):
     phase_diagram.main(["--grid", "3", "--layers", "20", "--out", str(tmp_path)])
     assert (tmp_path / "phase_diagram.png").stat().st_size > 10_000
+
+
+def test_one_point_is_no_diagram(capsys):
+    with pytest.raises(SystemExit):
+        phase_diagram.main(["--grid", "1"])
+    assert "1 is too few points" in capsys.readouterr().err
