@@ -32,7 +32,7 @@ from ntkjax._activations.linear_pieces import LinearPieces, inner_moments
 from ntkjax._activations.moments import Moments
 from ntkjax._activations.pieces import Pieces
 from ntkjax._activations.scalar_function import ACCURACY, ScalarFunction
-from ntkjax._kernel.algebra.roots import safe_sqrt
+from ntkjax._kernel.algebra.roots import clipped, safe_sqrt
 
 
 class Rule(NamedTuple):
@@ -234,8 +234,8 @@ def _turn(first: Array, second: Array, rest: Array, other: Array) -> _Turn:
     product = r1 * r2
     positive = product > 0
     inverse = 1 / jnp.where(positive, product, 1.0)
-    near = jnp.where(positive, jnp.clip(rest * inverse, 0.0, 2.0), 1.0)
-    far = jnp.where(positive, jnp.clip(other * inverse, 0.0, 2.0), 1.0)
+    near = jnp.where(positive, clipped(rest * inverse, 2.0), 1.0)
+    far = jnp.where(positive, clipped(other * inverse, 2.0), 1.0)
     cosine = jnp.where(near < 1, 1 - near, far - 1)
     ratio = r2 / jnp.where(r1 > 0, r1, 1.0)
     return _Turn(r1, cosine * ratio, r2 * safe_sqrt(near * far))

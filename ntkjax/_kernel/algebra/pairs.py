@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ntkjax._kernel.algebra.roots import clipped
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +77,7 @@ def normalized_distance(distance: Array, first: Array, second: Array) -> Array:
     product = first * second
     positive = product > 0
     across = distance - jnp.square(first - second)
-    return jnp.where(positive, jnp.clip(across / jnp.where(positive, product, 1.0), 0.0, 4.0), 0.0)
+    return jnp.where(positive, clipped(across / jnp.where(positive, product, 1.0), 4.0), 0.0)
 
 
 def from_normalized(distance: Array, first: Array, second: Array) -> Array:

@@ -41,8 +41,12 @@ def _safe_sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array
 
 
 def clipped(x: Array, most: Array | float) -> Array:
-    """X between 0 and a bound; derivatives on the bounds are those of x."""
-    return jnp.where(x < 0, 0.0, jnp.where(x > most, most, x))
+    """X between 0 and a bound; derivatives on the bounds, and where x is negative, are those of x.
+
+    `jnp.clip` halves them on the bounds. Distances of equal points are on one, and the first
+    derivatives are zero there, but the second ones are not.
+    """
+    return jnp.where(x > most, most, positive_part(x))
 
 
 def positive_part(x: Array) -> Array:

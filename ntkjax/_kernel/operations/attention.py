@@ -32,7 +32,7 @@ from ntkjax._kernel.algebra.form import Form
 from ntkjax._kernel.algebra.image import Ahead, Image, new_scale
 from ntkjax._kernel.algebra.operation import Context, Seen, Step, operation, static, taken
 from ntkjax._kernel.algebra.pairs import Pairs, added, covariance, rescaled
-from ntkjax._kernel.algebra.roots import safe_sqrt
+from ntkjax._kernel.algebra.roots import positive_part, safe_sqrt
 from ntkjax._kernel.algebra.signal import Signal
 from ntkjax._kernel.operations.near import Kernels, any_near, sums_apart
 from ntkjax._kernel.operations.positions import Embeddings
@@ -253,7 +253,7 @@ class AttendProducts(WholeOperation):
             arrays = cov, given.moment, by_keys, distance
             is_near = any_near(given.moment, sides[0].side.var, sides[1].side.var, same)
             apart = lax.cond(is_near, near, plain, arrays)
-        apart = jnp.maximum(apart, 0.0)
+        apart = positive_part(apart)
         if same is not None:
             apart = jnp.where(same[..., None, None], 0.0, apart)
         distance = (
@@ -263,7 +263,7 @@ class AttendProducts(WholeOperation):
             + 0.25 * (second.seen - first.seen + distance) * (second.total - first.total + apart)
         )
         one, two = ((s.factor, s.factor * s.seen * s.total) for s in (first, second))
-        distance = jnp.maximum(rescaled(distance, one, two), 0.0)
+        distance = positive_part(rescaled(distance, one, two))
         if same is not None:
             distance = jnp.where(of_themselves(same, distance), 0.0, distance)
         return Pairs(distance, self._tangents(given, cov, by_keys, first, second))

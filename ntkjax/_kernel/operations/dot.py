@@ -30,6 +30,7 @@ from ntkjax._kernel.algebra.operation import (
     static,
 )
 from ntkjax._kernel.algebra.pairs import Pairs, rescaled
+from ntkjax._kernel.algebra.roots import positive_part
 from ntkjax._kernel.algebra.signal import Shape, Signal
 from ntkjax._kernel.operations.fixed_map import FixedMap
 from ntkjax._kernel.operations.whole import interleaved, square
@@ -165,7 +166,7 @@ class Weigh(RowOperation):
         if not step.here.form.is_distance:
             return moved
         distance = rescaled(given.moment, (w1, s1), (w2, s2))
-        return Pairs(jnp.maximum(distance, 0.0), moved.ntk)
+        return Pairs(positive_part(distance), moved.ntk)
 
 
 @operation

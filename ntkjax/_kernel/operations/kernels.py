@@ -27,7 +27,7 @@ from ntkjax._kernel.algebra.operation import (
     taken,
 )
 from ntkjax._kernel.algebra.pairs import Pairs, from_normalized
-from ntkjax._kernel.algebra.roots import safe_sqrt
+from ntkjax._kernel.algebra.roots import positive_part, safe_sqrt
 from ntkjax._kernel.algebra.signal import Signal
 from ntkjax._kernel.operations.fixed_value import FixedValue
 from ntkjax._kernel.operations.whole import WholeOperation
@@ -168,7 +168,7 @@ def distances(covariances: Array, diagonals: Diagonals, first: Array, second: Ar
     """v1 + v2 - 2 K on several rows, where nothing better is known."""
 
     def one(row: Array, shift: Array) -> Array:
-        return jnp.maximum(first + shifted(second, tuple(shift)) - 2 * row, 0.0)
+        return positive_part(first + shifted(second, tuple(shift)) - 2 * row)
 
     return jax.vmap(one)(covariances, jnp.asarray(diagonals.displacements()))
 

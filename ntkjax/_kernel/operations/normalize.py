@@ -26,7 +26,7 @@ from ntkjax._kernel.algebra.operation import (
     static,
 )
 from ntkjax._kernel.algebra.pairs import Pairs
-from ntkjax._kernel.algebra.roots import safe_sqrt
+from ntkjax._kernel.algebra.roots import clipped, safe_sqrt
 from ntkjax._kernel.algebra.signal import Signal
 
 
@@ -107,7 +107,7 @@ class Normalize(RowOperation):
     def pair(self, pairs: tuple[Pairs, ...], seen: Seen, step: Step) -> Pairs:
         (given,), (n1, r1), (n2, r2) = pairs, seen.first, seen.second
         # Zero, exactly, where either variance is, however large its n.
-        across = jnp.clip(given.moment - jnp.square(r1 - r2), 0.0, 4 * r1 * r2)
+        across = clipped(given.moment - jnp.square(r1 - r2), 4 * r1 * r2)
         distance = jnp.square(n1 * r1 - n2 * r2) + n1 * n2 * across
         return Pairs(distance, None if given.ntk is None else n1 * n2 * given.ntk)
 

@@ -31,6 +31,7 @@ from ntkjax._kernel.algebra.operation import (
     taken,
 )
 from ntkjax._kernel.algebra.pairs import Pairs, added, covariance, rescaled
+from ntkjax._kernel.algebra.roots import positive_part
 from ntkjax._kernel.algebra.signal import Signal
 from ntkjax._kernel.operations.combine import (
     all_sources,
@@ -117,7 +118,7 @@ class Product(RowOperation):
         both = first.factor * second.factor
         if step.here.form.is_distance:
             before: Any = (first.factor, first.product), (second.factor, second.product)
-            moment = jnp.maximum(rescaled(made.moment, *before), 0.0)
+            moment = positive_part(rescaled(made.moment, *before))
         else:
             moment = both * made.moment
         return Pairs(moment, None if made.ntk is None else both * made.ntk)

@@ -38,6 +38,7 @@ from ntkjax._kernel.algebra.operation import (
     taken,
 )
 from ntkjax._kernel.algebra.pairs import Pairs, added, covariance, rescaled
+from ntkjax._kernel.algebra.roots import positive_part
 from ntkjax._kernel.algebra.signal import Signal
 from ntkjax._kernel.operations.align import Align, check_sequence
 from ntkjax._kernel.operations.pointwise import Activation, ScaledActivation
@@ -209,7 +210,7 @@ class Recurrence(RowOperation):
             anew = jnp.where(both, alike, one.before + two.before)
             before = jnp.where(either, anew, state.moment)
             after = self.weight_var * given.moment + self.state_var * before + bias
-            after = jnp.maximum(after, 0.0)
+            after = positive_part(after)
             dual = self.activation.pair(one.point, two.point, after)
             if not with_tangent:
                 return (made := Pairs(dual.distance)), made

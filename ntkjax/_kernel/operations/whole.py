@@ -30,6 +30,7 @@ from ntkjax._kernel.algebra.diagonals import (
 from ntkjax._kernel.algebra.image import Image, on_positions
 from ntkjax._kernel.algebra.operation import Collector, Context, Seen, Step
 from ntkjax._kernel.algebra.pairs import Mixture, Pairs, across_masses
+from ntkjax._kernel.algebra.roots import positive_part
 from ntkjax._kernel.operations.near import Before, any_near, mixed_of_near
 
 
@@ -121,7 +122,7 @@ class LinearMap(WholeOperation):
         mixture = Mixture(mean, jnp.sum(weights, 1), energy)
         apart = jnp.moveaxis(mixed, 0, -1) - energy[:, None] - energy[None]
         before = Before(weights, var.T, jnp.moveaxis(below, 0, -1), apart)
-        after = padded_map(jnp.maximum(mixture.variance(), 0.0), step.here.cross)
+        after = padded_map(positive_part(mixture.variance()), step.here.cross)
         return image.with_variance(after), _Linear(weights, mixture, before)
 
     def whole(self, pairs: Pairs, seen: Seen, step: Step) -> Pairs:
@@ -147,7 +148,7 @@ class LinearMap(WholeOperation):
             mixed = lax.cond(is_near, near, plain, given.moment)
         else:
             mixed = plain(given.moment)
-        distance = jnp.maximum(mixed + across_masses(*sides), 0.0)
+        distance = positive_part(mixed + across_masses(*sides))
         if seen.same is not None:
             distance = jnp.where(of_themselves(seen.same, distance), 0.0, distance)
         ntk = None if given.ntk is None else mapped(given.ntk)
