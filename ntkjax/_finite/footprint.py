@@ -32,7 +32,10 @@ _FUSED = {"broadcast_in_dim", "iota"}
 _APART = {
     "dot_general", "conv_general_dilated", "transpose", "rev", "sort", "gather", "concatenate",
     "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "scan", "while", "cond",
+    "checkpoint", "remat", "remat2",
 }  # fmt: skip
+#: Operations whose outputs are those of the programs within them.
+_CALLS = {"cond", "checkpoint", "remat", "remat2"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,13 +124,30 @@ def _scratch(program: Program, step: Step, total: Callable[[Iterable[int]], np.n
     """Bytes that a step takes besides its inputs and outputs."""
     if step.name == "conv_general_dilated":
         return total(v for v in (*step.inputs, *step.outputs) if not is_literal(v))
-    inner = [p for p in step.parameters.values() if hasattr(p, "jaxpr")]
+    inner = [one for p in step.parameters.values() for one in _programs(p)]
     if not inner:
         return 0.0
-    sizes = [footprint(flat(p.jaxpr, p.consts), [ONCE] * len(p.jaxpr.invars)) for p in inner]
-    most = max(size.bytes(1, 1) for size in sizes)
+    sizes = [footprint(one, [ONCE] * len(one.inputs)) for one in inner]
+    if step.name in _CALLS:
+        # Their outputs are counted as those of the step. A `cond` whose predicate depends on the
+        # example makes all branches and then selects, so that the outputs of each are held.
+        beyond = [size.bytes(1, 1) - int(np.sum(size.made)) for size in sizes]
+        most = max(max(beyond), 0) + sum(int(np.sum(size.made)) for size in sizes[1:])
+    else:
+        most = max(size.bytes(1, 1) for size in sizes)
     made = total(step.outputs)
     return most * (made > 0) if made.any() else np.array([most, 0.0, 0.0])
+
+
+def _programs(parameter: Any) -> list[Program]:
+    """The programs in a parameter of a step: one, open or with constants, or several branches."""
+    if isinstance(parameter, (tuple, list)):
+        return [program for one in parameter for program in _programs(one)]
+    if hasattr(parameter, "jaxpr"):
+        return [flat(parameter.jaxpr, parameter.consts)]
+    if hasattr(parameter, "eqns"):  # as of `jax.checkpoint`, which has no constants
+        return [flat(parameter, ())]
+    return []
 
 
 def _operations(program: Program, step: Step) -> float:

@@ -104,3 +104,30 @@ def test_the_forecast_is_what_xla_takes():
         taken = program.memory_analysis()
         taken = taken.temp_size_in_bytes + taken.output_size_in_bytes
         assert 0.4 * expected.bytes(examples, rows) < taken < 1.2 * expected.bytes(examples, rows)
+
+
+@pytest.mark.parametrize("way", ["checkpoint", "cond", "cond of examples"])
+def test_what_is_held_within_checkpoints_and_branches_is_counted(way):
+    """Between small inputs and outputs, 64 times as much is held, of every example."""
+
+    def wide(w, x):
+        y = jnp.tanh(x @ w)
+        return jnp.sin(y @ y.T).sum(1)
+
+    def network(w, x):
+        if way == "checkpoint":
+            return jax.checkpoint(wide)(w, x)
+        number = w[0, 0] if way == "cond" else x[0, 0]
+        return jax.lax.cond(number > 0, wide, lambda w, x: x[:, 0], w, x)
+
+    w, x = jnp.ones((4, 1024), jnp.float32), jnp.ones((256, 4), jnp.float32)
+    expected = footprint(traced(network, w, x), [ONCE, EXAMPLE])
+    inside = footprint(traced(wide, w, x), [ONCE, EXAMPLE])
+    for examples in (1, 5):
+        mapped = jax.vmap(network, (None, 0))
+        xs = jnp.ones((examples, *x.shape), jnp.float32)
+        taken = jax.jit(mapped).lower(w, xs).compile().memory_analysis()
+        taken = taken.temp_size_in_bytes + taken.output_size_in_bytes
+        counted = expected.bytes(examples, 1)
+        assert 0.5 * counted < taken < 1.2 * counted
+        assert inside.bytes(examples, 1) <= counted < 1.5 * inside.bytes(examples, 1)
