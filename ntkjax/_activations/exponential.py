@@ -22,6 +22,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from ntkjax._activations.angle import Angle, Deviation
+from ntkjax._activations.one_minus_exp import one_minus_exp
 from ntkjax._activations.smooth import (
     Expectations,
     Moments,
@@ -67,7 +68,7 @@ class Exponential(SmoothActivation):
 
     def of_pair(self, first: Array, second: Array, moments: Moments) -> Expectations:
         """The expectations."""
-        lack = -jnp.expm1(-0.5 * self.rate**2 * moments.distance)
+        lack = one_minus_exp(0.5 * self.rate**2 * moments.distance)
         product = first * second
         covariance = product - product * lack
         return Expectations(
@@ -114,7 +115,7 @@ class NormalizedExponential:
         product, size = first.std * second.std, self._size.astype(distance.dtype)
         angle = Angle.of(first, second, distance, supplement=supplement, acute=acute)
         delta = angle.choose(2 - angle.delta, angle.delta)
-        lack = -jnp.expm1(-self.gamma * delta)
+        lack = one_minus_exp(self.gamma * delta)
         return DualPair(
             distance=size * (jnp.square(first.std - second.std) + 2 * product * lack),
             slope=size * (self.gamma * (1 - lack)),

@@ -25,6 +25,7 @@ from jax import Array
 
 from ntkjax._activations.arcsines import Arc, ArcPair
 from ntkjax._activations.determinants import BellActivation, Determinant, Expectations
+from ntkjax._activations.one_minus_exp import one_minus_exp
 from ntkjax._kernel.algebra.operation import operation
 from ntkjax._kernel.algebra.roots import safe_sqrt
 
@@ -67,8 +68,8 @@ class Gabor(BellActivation):
     ) -> Expectations:
         """The expectations."""
         upright, k = made.upright, jnp.abs(made.covariance) * made.flat
-        lack = -jnp.expm1(-0.5 * arc.below * (1 + made.beyond) * made.flat)  # 1 - exp(-A)
-        decay, far = 0.5 * upright * (1 - lack), -jnp.expm1(-2 * k)
+        lack = one_minus_exp(0.5 * arc.below * (1 + made.beyond) * made.flat)  # 1 - exp(-A)
+        decay, far = 0.5 * upright * (1 - lack), one_minus_exp(2 * k)
         size, both = decay * far, first.energy + second.energy
         near = _near_distance(first, second, arc, made, lack)
         # Of points that differ much, the terms of the distance are larger than it is.

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from ntkjax._activations.one_minus_exp import one_minus_exp
 from ntkjax._activations.smooth import Expectations, Moments, SmoothActivation, largest_std
 from ntkjax._kernel.algebra.operation import operation, static
 
@@ -54,13 +55,13 @@ class Sinusoid(SmoothActivation):
         """The expectations."""
         distance, supplement = self.square * moments.distance, self.square * moments.supplement
         # What exp(-D/2) and exp(-S/2) lack of 1.
-        lack, other = -jnp.expm1(-0.5 * distance), -jnp.expm1(-0.5 * supplement)
+        lack, other = one_minus_exp(0.5 * distance), one_minus_exp(0.5 * supplement)
         apart = 0.5 * (self.even - self.odd) * jnp.square(first - second)
         sines, cosines = other - lack, 2 - lack - other  # twice E sin sin and E cos cos
         if moments.is_far:
             larger = jnp.exp(-0.5 * jnp.minimum(distance, supplement))
             size = self.square * jnp.abs(moments.covariance)
-            sines = jnp.sign(moments.covariance) * larger * -jnp.expm1(-2 * size)
+            sines = jnp.sign(moments.covariance) * larger * one_minus_exp(2 * size)
         return Expectations(
             distance=lack * (self.odd * (2 - other) + self.even * other) + apart,
             covariance=0.5 * (self.odd * sines + self.even * cosines),
