@@ -29,7 +29,8 @@ BELOW = {
     "_kernel": set(),
     "_activations": {"_kernel"},
     "_layers": {"_kernel", "_activations"},
-    "_inference": {"_kernel"},
+    "_solve": {"_kernel"},
+    "_inference": {"_kernel", "_solve"},
     "_finite": {"_kernel", "_inference", "_scale"},
     "_scale": {"_kernel", "_inference"},
 }

@@ -13,9 +13,9 @@ from ntkjax._inference.descent import Descent, Setting, glide, scales
 from ntkjax._inference.flow import Spectrum
 from ntkjax._inference.ode_state import ODEState
 from ntkjax._inference.start import Start
-from ntkjax._inference.symmetric import highest
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.arrays import describe
+from ntkjax._solve.symmetric import highest
 
 _steepest = jax.jit(Descent.steepest, static_argnums=0)
 _fastest_rate = jax.jit(Descent.fastest_rate, static_argnums=0)

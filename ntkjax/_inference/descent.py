@@ -26,7 +26,7 @@ from jax import Array
 
 from ntkjax._inference.flow import Spectrum
 from ntkjax._inference.layout import Layout
-from ntkjax._inference.symmetric import highest
+from ntkjax._solve.symmetric import highest
 
 #: Iterations that find the fastest rate of a descent to within some percent.
 _ITERATIONS = 16

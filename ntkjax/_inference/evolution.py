@@ -11,8 +11,8 @@ from ntkjax._inference.gaussian import Gaussian
 from ntkjax._inference.layout import interleaved
 from ntkjax._inference.modal_prior import between, lower_bands
 from ntkjax._inference.posterior import transported
-from ntkjax._inference.symmetric import highest, symmetric_part
 from ntkjax._inference.training_kernel import TrainingKernel
+from ntkjax._solve.symmetric import highest, symmetric_part
 
 
 def outputs_on_train(

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._inference.regularizer import Regularizer, shift_of, shifted
-from ntkjax._inference.symmetric import not_positive_definite
 from ntkjax._jax_compat import is_concrete
+from ntkjax._solve.failure import not_positive_definite
+from ntkjax._solve.regularizer import Regularizer, shift_of, shifted
 
 
 class Spectrum(NamedTuple):
@@ -79,7 +79,11 @@ def learned(values: Array, s: Array) -> Array:
 
 
 def response(values: Array, s: Array) -> Array:
-    """(1 - exp(-s value)) / value: what a unit of target adds to the weights of each mode."""
+    """(1 - exp(-s value)) / value: what a unit of target adds to the weights of each mode.
+
+    At infinite time a mode whose eigenvalue is below rounding adds nothing: points see none of it.
+    """
     still = values == 0
     safe = jnp.where(still, 1.0, values)
-    return jnp.where(still, s, -jnp.expm1(-s * safe) / safe)
+    unseen = jnp.isinf(s) & (values <= jnp.finfo(values.dtype).eps * jnp.max(values))
+    return jnp.where(unseen, 0.0, jnp.where(still, s, -jnp.expm1(-s * safe) / safe))

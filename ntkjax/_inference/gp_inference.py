@@ -6,9 +6,10 @@ from typing import Any
 from ntkjax._inference.arguments import check_not_negative, targets_array
 from ntkjax._inference.layout import layout_of
 from ntkjax._inference.posterior import posterior
-from ntkjax._inference.regularizer import Regularizer
 from ntkjax._inference.training_kernel import TrainingKernel
 from ntkjax._kernel.get import answer, requested_names
+from ntkjax._solve.regularizer import Regularizer
+from ntkjax._solve.report import SolveReport
 
 _DEFAULT = ("nngp", "ntk")
 _KNOWN = ("nngp", "ntk", "ntkgp")
@@ -52,13 +53,15 @@ def gp_inference(
       n_test)` that of the test points; the covariance of `"ntk"` uses the NNGP of both and of
       training. It returns the mean where `k_test_test` is None, else `Gaussian(mean, covariance)`.
       Without `k_test_train` it returns the posterior on the training points without regularisation,
-      `y_train` and 0.
+      `y_train` and 0. `predict_fn.report(name)` is the `SolveReport` of the solve for one of these
+      names: its method, jitter, smallest eigenvalue and condition number.
 
     Raises:
       ValueError: a kernel's shape does not fit `y_train`; targets are empty or not finite;
         `diag_reg` is negative; `get` is unknown; a kernel is missing, or is not positive definite
         in its dtype (the message says which `diag_reg` would do). Inside a caller's `jit` a kernel
-        that is traced has no values to look at, and a singular one gives NaN.
+        that is traced has no values to look at: a singular one is mended there as by
+        `predict.solve`, never NaN, and `predict_fn.report` says so.
       TypeError: an argument is not real, or `get` is no string or tuple.
 
     Source: Rasmussen and Williams 2006, equations 2.25 and 2.26; Lee et al. 2019, arXiv 1902.06720,
@@ -90,6 +93,11 @@ def gp_inference(
 
         return answer(get, names, predict, "Gaussians")
 
+    def report(name: str) -> SolveReport:
+        (kind,) = requested_names(name, _KNOWN, "one kernel") or _DEFAULT[:1]
+        return training.report("ntk" if kind == "ntkgp" else kind)
+
+    predict_fn.report = report
     return predict_fn
 
 

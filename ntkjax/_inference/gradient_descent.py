@@ -12,11 +12,11 @@ from ntkjax._inference.course import Course
 from ntkjax._inference.descent import Descent
 from ntkjax._inference.layout import Layout, layout_of
 from ntkjax._inference.ode_state import ODEState
-from ntkjax._inference.regularizer import UNREGULARIZED
 from ntkjax._inference.start import Start, outputs_array, start_of_training
 from ntkjax._inference.training_kernel import TrainingKernel
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.arrays import describe
+from ntkjax._solve.regularizer import UNREGULARIZED
 
 
 def gradient_descent(

@@ -16,10 +16,10 @@ from ntkjax._inference.arguments import (
 )
 from ntkjax._inference.flow import decay, response
 from ntkjax._inference.layout import Layout, layout_of
-from ntkjax._inference.regularizer import Regularizer
 from ntkjax._inference.start import Start, start_of_training
-from ntkjax._inference.symmetric import cholesky_solve, highest
 from ntkjax._inference.training_kernel import TrainingKernel
+from ntkjax._solve.regularizer import Regularizer
+from ntkjax._solve.symmetric import highest
 
 
 def gradient_descent_mse(
@@ -121,8 +121,7 @@ def _at_the_end(training: TrainingKernel, y: Array, start: Start) -> Any:
     matrix, layout = training.matrices(("ntk",))["ntk"], training.layout
     cross, rows = start.cross
     dtype = common_dtype(y, matrix)
-    factor = training.factor("ntk", matrix).astype(dtype)
-    weights = cholesky_solve(factor, _difference(y, start, dtype, layout))
+    weights = training.weights("ntk", matrix, _difference(y, start, dtype, layout))
     change = layout.outputs(highest(cross.astype(dtype), weights), rows)
     return start.answer(y.astype(dtype), _raised(start.test, change))
 

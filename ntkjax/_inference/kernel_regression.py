@@ -10,8 +10,10 @@ from ntkjax._inference.arguments import (
     float_array,
     targets_array,
 )
-from ntkjax._inference.regularizer import Regularizer
-from ntkjax._inference.symmetric import cholesky_factor, cholesky_solve, highest, symmetrized
+from ntkjax._solve.factor import factorized
+from ntkjax._solve.refinement import refined_solve
+from ntkjax._solve.regularizer import Regularizer, shift_of
+from ntkjax._solve.symmetric import highest, symmetrized
 
 
 def ntk_predict(k_train: Any, k_test: Any, y_train: Any, reg: float = 1e-6) -> Array:
@@ -33,8 +35,8 @@ def ntk_predict(k_train: Any, k_test: Any, y_train: Any, reg: float = 1e-6) -> A
     Raises:
       ValueError: shapes do not fit each other; targets are empty or not finite; `reg` is negative;
         `k_train` is not positive definite in its dtype (the message says which `reg` would do).
-        Inside a caller's `jit` this last check has no values to look at, and a singular kernel
-        gives NaN.
+        Inside a caller's `jit` this last check has no values to look at: a singular kernel is
+        mended there, and `predict.solve` returns the report that says so.
       TypeError: an argument is not an array of real numbers.
 
     Source: Arora et al. 2019, arXiv 1904.11955, section 3 (the kernel regression of Theorem 3.2).
@@ -68,5 +70,6 @@ def ntk_predict(k_train: Any, k_test: Any, y_train: Any, reg: float = 1e-6) -> A
     dtype = common_dtype(y, train, test)
     regularizer = Regularizer("reg", reg, absolute=True)
     matrix = symmetrized(train.astype(dtype), "k_train")
-    factor = cholesky_factor(matrix, "k_train", regularizer)
-    return highest(test.astype(dtype), cholesky_solve(factor, y.astype(dtype)))
+    factor = factorized(matrix, "k_train", regularizer, mends=False)
+    weights = refined_solve(factor, matrix, shift_of(matrix, regularizer), y.astype(dtype))
+    return highest(test.astype(dtype), weights)

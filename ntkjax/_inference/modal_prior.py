@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._inference.symmetric import highest
+from ntkjax._solve.symmetric import highest
 
 #: Modes in a band of a large matrix, below which products are not worth cutting, and most bands.
 _BAND, _MOST = 256, 8

@@ -13,9 +13,9 @@ from ntkjax._inference.evolution import outputs_on_test, outputs_on_train
 from ntkjax._inference.kernel_keywords import keywords_between, keywords_on_test
 from ntkjax._inference.layout import layout_of
 from ntkjax._inference.posterior import posterior
-from ntkjax._inference.regularizer import Regularizer
 from ntkjax._inference.training_kernel import TrainingKernel
 from ntkjax._kernel.get import answer, requested_names
+from ntkjax._solve.regularizer import Regularizer
 
 _KNOWN = ("nngp", "ntk")
 
@@ -71,7 +71,7 @@ def gradient_descent_mse_ensemble(
         `diag_reg`, `learning_rate` or a time is negative; `get` is unknown; the training kernel has
         a negative eigenvalue, or for the end of training is not positive definite in its dtype (the
         message says which `diag_reg` would do). Inside a caller's `jit` a kernel that is traced has
-        no values to look at, and a singular one gives NaN at the end of training.
+        no values to look at: a singular one is mended there, as by `predict.solve`.
       TypeError: an argument is not real, `get` is no string or tuple, or a keyword is unknown.
 
     Gradients with respect to the training kernel at finite `t` go through its eigenvectors: they

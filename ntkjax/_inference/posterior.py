@@ -8,8 +8,9 @@ from jax import Array
 from ntkjax._inference.arguments import common_dtype, kernel_array
 from ntkjax._inference.gaussian import Gaussian
 from ntkjax._inference.layout import interleaved
-from ntkjax._inference.symmetric import cholesky_solve, highest
 from ntkjax._inference.training_kernel import TrainingKernel
+from ntkjax._solve.factor import cholesky_solve
+from ntkjax._solve.symmetric import highest
 
 
 def posterior(
@@ -36,19 +37,19 @@ def _on_test(
     layout, kind = training.layout, _kind(name)
     transports = name == "ntk" and k_test_test is not None
     matrices = training.matrices((kind, "nngp") if transports else (kind,))
-    lower = training.factor(kind, matrices[kind])
+    factor = training.factor(kind, matrices[kind])
     cross, rows = layout.cross_matrix(
         kernel_array(k_test_train, kind, "k_test_train"), "k_test_train"
     )
-    dtype = common_dtype(y, lower, cross)
-    lower, cross = lower.astype(dtype), cross.astype(dtype)
-    weights = cholesky_solve(lower, layout.target_matrix(y.astype(dtype)))
+    dtype = common_dtype(y, factor.lower, cross)
+    cross = cross.astype(dtype)
+    weights = training.weights(kind, matrices[kind], layout.target_matrix(y.astype(dtype)))
     mean = layout.outputs(highest(cross, weights), rows)
     if k_test_test is None:
         return mean
     test = kernel_array(k_test_test, "ntk" if name == "ntkgp" else "nngp", "k_test_test")
     test = layout.square_matrix(test, "k_test_test", rows).astype(dtype)
-    solved = cholesky_solve(lower, cross.T)
+    solved = cholesky_solve(factor.lower.astype(dtype), cross.T)
     if transports:
         prior_cross = kernel_array(k_test_train, "nngp", "k_test_train")
         prior_cross = layout.cross_matrix(prior_cross, "k_test_train")[0].astype(dtype)

@@ -9,9 +9,12 @@ from jax import Array
 from ntkjax._inference.arguments import kernel_array
 from ntkjax._inference.flow import Spectrum, check_converges, spectrum
 from ntkjax._inference.layout import Layout
-from ntkjax._inference.regularizer import Regularizer
-from ntkjax._inference.symmetric import cholesky_factor, symmetrized
 from ntkjax._jax_compat import is_concrete
+from ntkjax._solve.factor import Factor, factorized
+from ntkjax._solve.refinement import refined_solve
+from ntkjax._solve.regularizer import Regularizer, shift_of
+from ntkjax._solve.report import SolveReport
+from ntkjax._solve.symmetric import symmetrized
 
 
 class TrainingKernel:
@@ -52,13 +55,22 @@ class TrainingKernel:
             self._kept.update({kind: m for kind, m in fresh.items() if is_concrete(m)})
         return {kind: fresh[kind] if kind in fresh else self._kept[kind] for kind in kinds}
 
-    def factor(self, kind: str, matrix: Array) -> Array:
-        """The lower Cholesky factor of a matrix of `matrices`, regularised."""
+    def factor(self, kind: str, matrix: Array) -> Factor:
+        """The factor of a matrix of `matrices`, regularised."""
 
-        def compute() -> Array:
-            return cholesky_factor(matrix, self._label(kind), self.regularizer)
+        def compute() -> Factor:
+            return factorized(matrix, self._label(kind), self.regularizer, mends=False)
 
         return self._once(("factor", kind), compute)
+
+    def weights(self, kind: str, matrix: Array, targets: Array) -> Array:
+        """The inverse of a matrix of `matrices`, regularised, times a matrix of targets."""
+        shift = shift_of(matrix, self.regularizer)
+        return refined_solve(self.factor(kind, matrix), matrix, shift, targets)
+
+    def report(self, kind: str) -> SolveReport:
+        """How the matrix of a kind is factorized, and how near to singular it is."""
+        return self.factor(kind, self.matrices((kind,))[kind]).report()
 
     def modes(self, kind: str, matrix: Array, forever: bool) -> Spectrum:
         """The spectrum of a matrix of `matrices`, regularised; `forever` if times are infinite."""

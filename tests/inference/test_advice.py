@@ -7,7 +7,7 @@ import pytest
 from inference_cases import data, kernel_fn
 
 import ntkjax
-from ntkjax._inference.regularizer import Regularizer, smallest_strength
+from ntkjax._solve.regularizer import Regularizer, smallest_strength
 from ntkjax.predict import gp_inference, gradient_descent_mse_ensemble
 from ntkjax.stax import Dense, Relu, repeat, serial
 from tests.precision import x64

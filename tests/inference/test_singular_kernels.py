@@ -121,7 +121,14 @@ def test_under_jit_a_concrete_kernel_is_still_checked():
         jax.jit(lambda k: predict_fn("nngp", k))(kernel_fn(x_test, x, "nngp"))
 
 
-def test_under_jit_a_traced_kernel_gives_nan():
+def test_under_jit_a_traced_kernel_never_gives_nan():
     matrix = np.array([[1.0, 2.0], [2.0, 1.0]])
     got = jax.jit(lambda k: ntk_predict(k, k, np.ones(2), 0.0))(matrix)
-    assert np.isnan(got).all()
+    assert np.isfinite(got).all()
+
+    def at_the_end(scale):
+        x, x_test, y = duplicated(np.float64)
+        predict_fn = gradient_descent_mse_ensemble(kernel_fn, scale * x, y)
+        return [predict_fn(t, scale * x_test, "ntk") for t in (None, np.array([1.0, np.inf]))]
+
+    assert all(np.isfinite(outputs).all() for outputs in jax.jit(at_the_end)(1.0))

@@ -15,6 +15,7 @@ FLOORS = (
     "ntkjax._finite",
     "ntkjax._scale",
     "ntkjax._inference",
+    "ntkjax._solve",
     "ntkjax._activations",
     "ntkjax._kernel",
     "ntkjax._kernel.engine",
@@ -24,7 +25,7 @@ FLOORS = (
     "ntkjax._jax_compat",
 )
 #: Floors that meet the layers only through the `kernel_fn` that users hand them.
-ASIDE = ("ntkjax._finite", "ntkjax._inference", "ntkjax._scale")
+ASIDE = ("ntkjax._finite", "ntkjax._inference", "ntkjax._scale", "ntkjax._solve")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -1,0 +1,1 @@
+"""Solves with kernels of training points, which say what they did and why they failed."""

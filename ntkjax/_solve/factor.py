@@ -1,0 +1,113 @@
+"""A kernel of training points, factorized: the one way in which the library inverts matrices."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ntkjax._jax_compat import is_concrete
+from ntkjax._solve.failure import not_positive_definite
+from ntkjax._solve.ladder import (
+    CHOLESKY,
+    EIGEN,
+    JITTER,
+    cholesky,
+    eigen_factor,
+    is_factor,
+    jitters,
+    laddered,
+    rounding,
+)
+from ntkjax._solve.regularizer import Regularizer, shift_of, shifted
+from ntkjax._solve.report import SolveReport, report_of
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Factor:
+    """A lower triangle L with L Lᵀ the matrix, and how it came about."""
+
+    lower: Array
+    notes: Array
+
+    def solve(self, right: Array) -> Array:
+        """The inverse of the matrix, times `right`."""
+        return cholesky_solve(self.lower, right)
+
+    def whiten(self, right: Array) -> Array:
+        """L⁻¹ times `right`: what has that covariance then has that of the identity."""
+        return jax.scipy.linalg.solve_triangular(self.lower, right, lower=True)
+
+    def log_det(self) -> Array:
+        """The logarithm of the determinant of the matrix."""
+        return 2 * jnp.sum(jnp.log(jnp.diagonal(self.lower)))
+
+    def report(self) -> SolveReport:
+        """Method, jitter, extreme eigenvalues; it costs some sixty solves with one vector."""
+        return report_of(self.lower, self.notes)
+
+    @property
+    def jitter(self) -> Array:
+        """What was added to the diagonal beyond the regulariser."""
+        return self.notes[1]
+
+
+def factorized(matrix: Array, name: str, regularizer: Regularizer, *, mends: bool) -> Factor:
+    """The factor of a symmetric matrix, regularised.
+
+    Of a concrete matrix that is not positive definite in its dtype: where `mends` is set, what
+    `ladder` makes of it if no eigenvalue is negative beyond rounding; else the error that says
+    which argument would do. A traced matrix has no values that an error could depend on: it is
+    always mended, and the report says how.
+    """
+    shift = shift_of(matrix, regularizer)
+    if not is_concrete((matrix, shift)):
+        return Factor(*laddered(shifted(matrix, shift)))
+    found = _plain(matrix, shift)
+    if found is None and mends:
+        found = _mended(matrix, shift)
+    if found is not None:
+        return found
+
+    def succeeds(other: Array) -> bool:
+        zero = jnp.zeros_like(shift)
+        return _plain(other, zero) is not None or (mends and _mended(other, zero) is not None)
+
+    tried = float(jitters(shifted(matrix, shift))[1]) if mends else 0.0
+    raise not_positive_definite(matrix, name, regularizer, succeeds, tried)
+
+
+def _plain(matrix: Array, shift: Array) -> Factor | None:
+    """The Cholesky factor, or None."""
+    return _of_step(matrix, shift, jnp.zeros_like(shift), CHOLESKY)
+
+
+def _of_step(matrix: Array, shift: Array, jitter: Array, step: int) -> Factor | None:
+    lower = cholesky(matrix, shift + jitter)
+    diagonal = jnp.asarray(np.diagonal(matrix) + np.asarray(shift + jitter))
+    return Factor(lower, _notes(step, jitter, 0, lower)) if is_factor(lower, diagonal) else None
+
+
+def _mended(matrix: Array, shift: Array) -> Factor | None:
+    """The factor with jitter or by eigenvalues; None where one is negative beyond rounding."""
+    jitter, last = jitters(shifted(matrix, shift))
+    while jitter <= last:
+        found = _of_step(matrix, shift, jitter, JITTER)
+        if found is not None:
+            return found
+        jitter = 10 * jitter
+    lower, values, raised = eigen_factor(matrix, shift)
+    if not values[0] >= -rounding(values):
+        return None
+    return Factor(lower, _notes(EIGEN, raised, values[0], lower))
+
+
+def _notes(step: int, jitter: Array | int, smallest: Array | int, lower: Array) -> Array:
+    return jnp.stack([jnp.asarray(number, lower.dtype) for number in (step, jitter, smallest)])
+
+
+def cholesky_solve(lower: Array, right: Array) -> Array:
+    """The solution X of (L Lᵀ) X = right, for the lower factor L."""
+    return jax.scipy.linalg.cho_solve((lower, True), right)

@@ -1,0 +1,184 @@
+"""Solves say how they went: what was added, how near to singular the matrix is, what would do."""
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ntkjax._solve.factor import factorized
+from ntkjax._solve.regularizer import Regularizer
+from ntkjax.predict import NotPositiveDefiniteError, gp_inference, solve
+
+RNG = np.random.default_rng(0)
+ROTATION = np.linalg.qr(RNG.normal(size=(12, 12)))[0]
+B = RNG.normal(size=(12, 2))
+
+
+#: The last vector is constant, so that an eigenvalue of it is spread over the whole diagonal.
+CENTRED = np.linalg.qr(np.c_[np.ones(12), RNG.normal(size=(12, 11))])[0][:, ::-1]
+
+
+def with_eigenvalues(values, vectors=ROTATION):
+    """A symmetric matrix of these eigenvalues."""
+    matrix = vectors @ np.diag(values) @ vectors.T
+    return (matrix + matrix.T) / 2
+
+
+#: A matrix, and the method that a solve with it takes.
+MATRICES = {
+    "definite": (with_eigenvalues(np.geomspace(1e-3, 10, 12)), "cholesky"),
+    "ill-conditioned": (with_eigenvalues(np.geomspace(1e-11, 10, 12)), "cholesky"),
+    "equal points": (np.kron(np.eye(6) + 1, np.ones((2, 2))), "jitter"),
+    "of rank one": (np.ones((12, 12)), "jitter"),
+    "negative by rounding": (
+        with_eigenvalues([*np.ones(10) / 9, -1e-13, 12], CENTRED),
+        "eigendecomposition",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(MATRICES))
+def test_the_report_says_how_it_went(name):
+    matrix, method = MATRICES[name]
+    x, report = solve(matrix, B)
+    assert report.method == method
+    assert np.isfinite(x).all()
+    values = np.linalg.eigvalsh(matrix)
+    np.testing.assert_allclose(report.largest_eigenvalue, values[-1], rtol=1e-6)
+    rounding = 1e-14 * values[-1]
+    np.testing.assert_allclose(report.smallest_eigenvalue, values[0], rtol=0.01, atol=rounding)
+    assert (report.jitter > 0) == (method != "cholesky")
+    assert report.jitter < 1e-12
+    added = values + float(report.jitter)
+    if method == "cholesky":
+        np.testing.assert_allclose(report.condition_number, added[-1] / added[0], rtol=0.01)
+        error = 1e-14 * max(1, values[-1]) * np.max(np.abs(x))
+        np.testing.assert_allclose(matrix @ x, B, atol=error)
+    else:
+        assert 1e11 < report.condition_number < 1e17
+        # What lies within the range of the matrix is met.
+        right = matrix @ B
+        np.testing.assert_allclose(matrix @ solve(matrix, right).x, right, atol=1e-10)
+    assert str(report).startswith(method)
+
+
+def test_under_jit_the_same_through_values():
+    """One program for all of them, the indefinite one included."""
+    run = jax.jit(solve)
+    for name, (matrix, method) in MATRICES.items():
+        x, report = run(matrix, B)
+        exact = solve(matrix, B)
+        assert report.method == method, name
+        np.testing.assert_allclose(report.jitter, exact.report.jitter, rtol=0.1)
+        if method == "cholesky":
+            np.testing.assert_allclose(x, exact.x, rtol=1e-6)
+        assert np.isfinite(x).all()
+        assert all(np.isfinite(leaf) for leaf in report)
+    _, report = run(with_eigenvalues([-0.5, *np.ones(11)]), B)
+    assert report.method == "eigendecomposition"
+    np.testing.assert_allclose(report.smallest_eigenvalue, -0.5)
+    np.testing.assert_allclose(report.jitter, 0.5, rtol=1e-6)
+
+
+def test_an_indefinite_matrix_is_an_error_that_names_all():
+    matrix = with_eigenvalues([-0.25, *np.ones(11)])
+    with pytest.raises(NotPositiveDefiniteError, match=r"smallest eigenvalue is -0\.25") as caught:
+        solve(matrix, B, 0.0, True)
+    error = pickle.loads(pickle.dumps(caught.value))
+    np.testing.assert_allclose(error.smallest_eigenvalue, -0.25)
+    np.testing.assert_allclose(error.condition_number, 4.0)
+    assert 0 < error.jitter < 1e-12
+    assert 0.25 <= error.diag_reg < 0.3
+    assert f"diag_reg={error.diag_reg:.1e} would do" in str(error)
+    assert f"{error.jitter:.2g} on its diagonal was not enough" in str(error)
+    assert solve(matrix, B, error.diag_reg, True).report.method != "eigendecomposition"
+
+
+def test_refinement_restores_the_digits_of_float32():
+    matrix = with_eigenvalues(np.geomspace(1e-4, 10, 12)).astype(np.float32)
+    right = B.astype(np.float32)
+    exact = np.linalg.solve(matrix.astype(np.float64), right.astype(np.float64))
+    factor = factorized(jnp.asarray(matrix), "matrix", Regularizer("", 0.0, True), mends=False)
+
+    def error(x):
+        return np.max(np.abs(np.asarray(x) - exact)) / np.max(np.abs(exact))
+
+    assert error(factor.solve(right)) > 1e-5
+    for fn in (solve, jax.jit(solve)):
+        x = fn(matrix, right).x
+        assert x.dtype == np.float32
+        assert error(x) < 1e-7
+    # The posterior mean takes the same solve.
+    mean = gp_inference(matrix, right, 0.0)("nngp", np.eye(12, dtype=np.float32))
+    assert error(mean) < 1e-7
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_derivatives_are_those_of_the_solution(dtype):
+    matrix = with_eigenvalues(np.geomspace(0.1, 10, 12)).astype(dtype)
+
+    def fn(matrix, right):
+        return jnp.sum(solve((matrix + matrix.T) / 2, right).x ** 2)
+
+    got = jax.grad(fn, (0, 1))(matrix, B.astype(dtype))
+    inverse = np.linalg.inv(matrix.astype(np.float64))
+    x = inverse @ B
+    by_right = 2 * inverse @ x
+    by_matrix = -by_right @ x.T
+    tolerance = {"rtol": 1e-3, "atol": 1e-2} if dtype == np.float32 else {"rtol": 1e-9}
+    np.testing.assert_allclose(got[1], by_right, **tolerance)
+    np.testing.assert_allclose(got[0], (by_matrix + by_matrix.T) / 2, **tolerance)
+
+
+def test_the_factor_has_derivatives_where_it_is_mended():
+    """Equal points at the start of a fit must not end it."""
+    matrix = MATRICES["equal points"][0]
+
+    def fn(scale):
+        factor = factorized(scale * matrix, "matrix", Regularizer("", 0.0, True), mends=True)
+        return factor.log_det()
+
+    value, slope = jax.jit(jax.value_and_grad(fn))(1.0)
+    assert np.isfinite(value)
+    assert np.isfinite(slope)
+    # Of a definite matrix, n log(scale) is what changes.
+    matrix = MATRICES["definite"][0]
+    np.testing.assert_allclose(jax.grad(fn)(2.0), 12 / 2.0, rtol=1e-8)
+
+
+def test_a_prediction_reports_its_solve():
+    matrix, cross = MATRICES["definite"][0], np.ones((1, 12))
+    predict_fn = gp_inference(matrix, B, 0.1, True)
+    predict_fn("nngp", cross)
+    report = predict_fn.report("nngp")
+    np.testing.assert_allclose(report.smallest_eigenvalue, 1e-3 + 0.1, rtol=0.01)
+    assert predict_fn.report("ntkgp").method == "cholesky"
+
+    def traced(matrix):
+        predict_fn = gp_inference(matrix, B)
+        return predict_fn("nngp", cross), predict_fn.report("nngp")
+
+    mean, report = jax.jit(traced)(MATRICES["equal points"][0])
+    assert np.isfinite(mean).all()
+    assert report.method == "jitter"
+
+
+#: Arguments that are none, and what the error says.
+WRONG = {
+    "no square": ((np.ones((2, 3)), np.ones(2)), "matrix has shape \\(2, 3\\), expected"),
+    "empty": ((np.ones((0, 0)), np.ones(0)), "matrix has shape \\(0, 0\\)"),
+    "rows": ((np.eye(2), np.ones(3)), "right has shape \\(3,\\), expected"),
+    "asymmetric": ((np.array([[1.0, 0.5], [0.0, 1.0]]), np.ones(2)), "matrix must be symmetric"),
+    "NaN in matrix": ((np.full((2, 2), np.nan), np.ones(2)), "matrix must be finite"),
+    "NaN in right": ((np.eye(2), np.full(2, np.inf)), "right must be finite"),
+    "negative": ((np.eye(2), np.ones(2), -1.0), "diag_reg must be finite and at least 0"),
+}
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_a_wrong_argument_is_named(name):
+    arguments, phrase = WRONG[name]
+    with pytest.raises(ValueError, match=phrase):
+        solve(*arguments)
