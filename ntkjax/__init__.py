@@ -1,6 +1,6 @@
 """Exact infinite-width neural networks in JAX: NNGP and neural tangent kernels of architectures."""
 
-from ntkjax import architectures, predict, stax
+from ntkjax import architectures, gp, predict, stax
 from ntkjax._finite import (
     Estimate,
     NtkImplementation,
@@ -34,6 +34,7 @@ __all__ = [
     "empirical_nngp_fn",
     "empirical_ntk_fn",
     "empirical_ntk_vp_fn",
+    "gp",
     "linearize",
     "monte_carlo_kernel_fn",
     "ntk_predict",

@@ -31,6 +31,7 @@ BELOW = {
     "_layers": {"_kernel", "_activations"},
     "_solve": {"_kernel"},
     "_inference": {"_kernel", "_solve"},
+    "_gp": {"_kernel", "_solve", "_inference", "_scale"},
     "_finite": {"_kernel", "_inference", "_scale"},
     "_scale": {"_kernel", "_inference"},
 }
@@ -40,6 +41,7 @@ PUBLIC_MODULES = [
     "ntkjax",
     "ntkjax.architectures",
     "ntkjax.compat",
+    "ntkjax.gp",
     "ntkjax.predict",
     "ntkjax.sklearn",
     "ntkjax.stax",

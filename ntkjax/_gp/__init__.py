@@ -1,0 +1,1 @@
+"""Gaussian processes whose covariance is the kernel of an infinitely wide network."""

@@ -1,0 +1,64 @@
+"""The covariance of a process: the kernel of a network, which may depend on parameters."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from ntkjax._inference.arguments import kernel_array
+from ntkjax._kernel.arrays import describe
+from ntkjax._solve.symmetric import symmetrized
+
+#: Test points whose variances are computed at a time.
+CHUNK = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Covariance:
+    """A kernel function and which of its kernels is the covariance."""
+
+    kernel_fn: Callable[..., Any]
+    get: str
+
+    def matrix(self, x: Array) -> Array:
+        """The covariance of points with themselves, `(n, n)`, symmetric."""
+        name = "kernel_fn(x)"
+        kernel = self._checked(self.kernel_fn(x, None, self.get), name, len(x), len(x))
+        return symmetrized(kernel, name)
+
+    def cross(self, x1: Array, x2: Array) -> Array:
+        """The covariance of points with others, `(n1, n2)`."""
+        name = "kernel_fn(x1, x2)"
+        return self._checked(self.kernel_fn(x1, x2, self.get), name, len(x1), len(x2))
+
+    def variances(self, x: Array) -> Array:
+        """The variance at each of at most `CHUNK` points, `(n,)`."""
+        return jnp.diagonal(self.matrix(x))
+
+    def _checked(self, kernel: Any, name: str, n1: int, n2: int) -> Array:
+        array = kernel_array(kernel, self.get, name)
+        if array.shape != (n1, n2):
+            raise ValueError(
+                f"{name} has shape {array.shape}, expected {(n1, n2)}, a number for each pair of "
+                "points: end the network with Flatten or GlobalAvgPool and Dense, and see that the "
+                "first axis of x counts the points"
+            )
+        return array
+
+
+def covariance_of(network: Any, params: Mapping[str, Any] | None, get: str) -> Covariance:
+    """The covariance of a triple, a kernel function, or a function of parameters to either."""
+    made = network if params is None else network(**params)
+    if isinstance(made, tuple) and len(made) >= 3 and callable(made[2]):
+        made = made[2]
+    if not callable(made):
+        came = describe(made)
+        came = came if params is None else f"a function that returns {came}"
+        raise TypeError(
+            f"network is {came}, expected a triple (init_fn, apply_fn, kernel_fn), a kernel_fn, or "
+            "with params a function of them that returns either: pass stax.serial(...), or "
+            "lambda W_std: stax.serial(...) with params={'W_std': 1.0}"
+        )
+    return Covariance(made, get)

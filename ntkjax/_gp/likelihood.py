@@ -1,0 +1,45 @@
+"""The objectives of a fitted process, at its own parameters and at others."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from ntkjax._gp.arguments import NOISE
+from ntkjax._gp.covariance import covariance_of
+from ntkjax._gp.losses import gaussian_log_density, log_marginal_likelihood
+from ntkjax._gp.state import State
+from ntkjax._solve.regularizer import shifted
+
+
+def likelihood_of(state: State) -> Array:
+    """The log marginal likelihood, of the factor at hand."""
+    fit = jnp.sum(state.right * state.weights)
+    return gaussian_log_density(fit, state.factor.log_det(), state.right.shape)
+
+
+def noisy_covariance(
+    network: Any, params: Any, get: str, values: Mapping[str, Any], x: Array, noise: Any, dtype: Any
+) -> Array:
+    """The covariance of noisy targets at points, with some parameters at other values."""
+    named = {name: value for name, value in values.items() if name != NOISE}
+    params = params if params is None else {**params, **named}
+    matrix = covariance_of(network, params, get).matrix(x).astype(dtype)
+    return shifted(matrix, jnp.asarray(values.get(NOISE, noise), dtype))
+
+
+def likelihood_at(
+    state: State, network: Any, params: Any, get: str, values: Mapping[str, Any]
+) -> Array:
+    """The log marginal likelihood at other values of some parameters, which may be traced."""
+    known = (*(params or {}), NOISE)
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise ValueError(
+            f"params holds {', '.join(map(repr, unknown))}, expected names among "
+            f"{', '.join(map(repr, known))}: pass a parameter of the network or 'noise'"
+        )
+    x, dtype = state.scaled(state.x), state.right.dtype
+    matrix = noisy_covariance(network, params, get, values, x, state.noise, dtype)
+    return log_marginal_likelihood(matrix, state.right)

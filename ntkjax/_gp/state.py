@@ -1,0 +1,172 @@
+"""What a process knows once it is fitted, and what follows for other points."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ntkjax._gp.arguments import mean_at
+from ntkjax._gp.covariance import CHUNK, Covariance
+from ntkjax._gp.scaling import Scaling, scaling_of
+from ntkjax._inference.arguments import common_dtype
+from ntkjax._solve.factor import Factor, factorized
+from ntkjax._solve.ladder import cholesky, laddered
+from ntkjax._solve.refinement import refined_solve
+from ntkjax._solve.regularizer import Regularizer, shifted
+from ntkjax._solve.symmetric import highest
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Training points and the solve with their covariance.
+
+    `y` is `(n, k)` in the units of the user; `right` is what is left of it without mean and scale,
+    and `weights` the inverse of the covariance times that. `noise` is a number or `(n,)`;
+    `is_vector` says whether targets came as `(n,)`.
+    """
+
+    covariance: Covariance
+    x: Array
+    y: Array
+    noise: Array
+    x_scaling: Scaling
+    y_scaling: Scaling
+    right: Array
+    factor: Factor
+    weights: Array
+    is_vector: bool
+
+    def shaped(self, columns: Array) -> Array:
+        """Columns `(m, k)` as the targets of the user are laid out."""
+        return columns[:, 0] if self.is_vector else columns
+
+    def scaled(self, x: Array) -> Array:
+        """Points as the kernel sees them."""
+        return self.x_scaling.scaled(x.astype(self.x.dtype))
+
+    def predicted(self, x: Array) -> tuple[Array, Array]:
+        """Mean `(m, k)` and variance `(m,)` at points, both scaled; `CHUNK` points at a time."""
+        size = min(CHUNK, len(x))
+        # The last chunk overlaps the one before, so that all have one shape and one program.
+        starts = [*range(0, len(x) - size, size), len(x) - size]
+        means, variances = [], []
+        for i, start in enumerate(starts):
+            part = x[start : start + size]
+            cross = self._cross(part)
+            prior = self.covariance.variances(part).astype(cross.dtype)
+            mean, variance = _moments(self.factor.lower, self.weights, cross, prior)
+            done = i * size - start
+            means.append(mean[done:])
+            variances.append(variance[done:])
+        return jnp.concatenate(means), jnp.concatenate(variances)
+
+    def posterior(self, x: Array) -> tuple[Array, Array]:
+        """Mean `(m, k)` and covariance `(m, m)` at points, both scaled."""
+        cross = self._cross(x)
+        prior = self.covariance.matrix(x).astype(cross.dtype)
+        return _joint(self.factor.lower, self.weights, cross, prior)
+
+    def _cross(self, x: Array) -> Array:
+        return self.covariance.cross(x, self.scaled(self.x)).astype(self.weights.dtype)
+
+    def back(self, x: Array, scaled_mean: Array, mean: Any) -> Array:
+        """A scaled mean `(m, k)` at points, in the units of the user."""
+        prior = mean_at(mean, x, scaled_mean)
+        return prior + self.y_scaling.back(scaled_mean)
+
+
+def fitted(
+    covariance: Covariance,
+    x: Array,
+    y: Array,
+    noise: Array,
+    mean: Any,
+    standardize_x: bool,
+    standardize_y: bool,
+) -> State:
+    """The state of a process that has seen targets `(n,)` or `(n, k)`."""
+    is_vector = y.ndim == 1
+    y = y.reshape(len(x), -1)
+    x_scaling = scaling_of(x, standardize_x)
+    matrix = covariance.matrix(x_scaling.scaled(x))
+    dtype = common_dtype(y, matrix)
+    matrix, y, noise = matrix.astype(dtype), y.astype(dtype), noise.astype(dtype)
+    prior_mean = mean_at(mean, x, y)
+    y_scaling = scaling_of(y - prior_mean, standardize_y)
+    right = y_scaling.scaled(y - prior_mean)
+    factor = _factor(matrix, noise)
+    weights = refined_solve(factor, matrix, noise, right)
+    return State(covariance, x, y, noise, x_scaling, y_scaling, right, factor, weights, is_vector)
+
+
+def _factor(matrix: Array, noise: Array) -> Factor:
+    if noise.ndim:
+        matrix, noise = shifted(matrix, noise), jnp.zeros((), noise.dtype)
+    return factorized(matrix, "kernel_fn(x)", Regularizer("noise", noise, True), mends=True)
+
+
+def extended(state: State, x: Array, y: Array, noise: Array, mean: Any) -> State:
+    r"""The state after more points, by the block that they add to the factor.
+
+    .. math::
+        L = \begin{pmatrix} L_1 & 0 \\ B & L_2 \end{pmatrix}, \quad B = A_{21} L_1^{-T}, \quad
+        L_2 L_2^T = A_{22} - B B^T.
+
+    The scales of inputs and targets stay as they were. Where the new block is not positive definite
+    beyond rounding, all is factorized again.
+    """
+    old, new = state.scaled(state.x), state.scaled(x)
+    dtype = state.weights.dtype
+    y, noise = y.astype(dtype), noise.astype(dtype)
+    all_x = jnp.concatenate([state.x, x.astype(state.x.dtype)])
+    all_y = jnp.concatenate([state.y, y])
+    right = jnp.concatenate([state.right, state.y_scaling.scaled(y - mean_at(mean, x, y))])
+    all_noise = state.noise
+    if noise.ndim or state.noise.ndim:
+        parts = (state.noise, len(old)), (noise, len(new))
+        all_noise = jnp.concatenate([jnp.broadcast_to(part, (n,)) for part, n in parts])
+    own = shifted(state.covariance.matrix(new).astype(dtype), noise)
+    below = state.factor.whiten(state.covariance.cross(old, new).astype(dtype)).T
+    rest = own - highest(below, below.T)
+    # What is left of the diagonal must be more than a rounding of what was there.
+    rounding = 4 * jnp.finfo(dtype).eps * jnp.diagonal(own)
+    corner = cholesky(rest, jnp.zeros((), dtype))
+    if not jnp.all(jnp.diagonal(corner) ** 2 > rounding):
+        matrix = state.covariance.matrix(jnp.concatenate([old, new])).astype(dtype)
+        factor = _factor(matrix, all_noise)
+    else:
+        top = jnp.pad(state.factor.lower, ((0, 0), (0, len(new))))
+        lower = jnp.concatenate([top, jnp.concatenate([below, corner], axis=1)])
+        factor = Factor(lower, state.factor.notes)
+    return dataclasses.replace(
+        state,
+        x=all_x,
+        y=all_y,
+        noise=all_noise,
+        right=right,
+        factor=factor,
+        weights=factor.solve(right),
+    )
+
+
+@jax.jit
+def _moments(lower: Array, weights: Array, cross: Array, prior: Array) -> tuple[Array, Array]:
+    whitened = jax.scipy.linalg.solve_triangular(lower, cross.T, lower=True)
+    variance = prior - jnp.sum(whitened**2, axis=0)
+    return highest(cross, weights), jnp.maximum(variance, 0)
+
+
+@jax.jit
+def _joint(lower: Array, weights: Array, cross: Array, prior: Array) -> tuple[Array, Array]:
+    whitened = jax.scipy.linalg.solve_triangular(lower, cross.T, lower=True)
+    covariance = prior - highest(whitened.T, whitened)
+    return highest(cross, weights), (covariance + covariance.T) / 2
+
+
+@jax.jit
+def gaussian_draws(covariance: Array, normal: Array) -> Array:
+    """Draws of a covariance `(m, m)` from independent normal numbers `(count, m, k)`."""
+    lower, _ = laddered(covariance)
+    return jnp.einsum("ij,cjk->cik", lower, normal, precision=jax.lax.Precision.HIGHEST)

@@ -1,0 +1,68 @@
+"""A fitted process is stored and read again, without code."""
+
+import json
+
+import numpy as np
+import pytest
+from gp_cases import X_TEST, X, Y, smooth
+
+from ntkjax.gp import GaussianProcess
+
+
+def made(**options):
+    params = {"length": 0.9, "std": 1.2}
+    given = {"noise": 0.1, "params": params, "bounds": {"noise": (0.01, 1)}, **options}
+    return GaussianProcess(smooth, **given).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"standardize_x": True, "standardize_y": True, "get": "ntk"}, {"noise": np.full(30, 0.2)}],
+    ids=["standardized", "noise by points"],
+)
+def test_what_is_read_is_what_was_stored(options, tmp_path):
+    process = made(**options)
+    process.save(tmp_path / "process.npz")
+    again = GaussianProcess.load(tmp_path / "process.npz", smooth)
+    for one, other in zip(again.predict(X_TEST), process.predict(X_TEST), strict=True):
+        np.testing.assert_array_equal(one, other)
+    names = "params", "bounds", "get", "standardize_x", "standardize_y", "mean"
+    assert [getattr(again, n) for n in names] == [getattr(process, n) for n in names]
+    np.testing.assert_array_equal(again.noise, process.noise)
+    more = [p.update(X_TEST, Y[:7], 0.1).leave_one_out().mean for p in (process, again)]
+    np.testing.assert_array_equal(*more)
+
+
+def test_targets_keep_their_shape(tmp_path):
+    process = GaussianProcess(smooth(), 0.1).fit(X, Y[:, 0])
+    process.save(tmp_path / "process")
+    assert GaussianProcess.load(tmp_path / "process", smooth()).predict(X_TEST).mean.shape == (7,)
+
+
+def test_a_mean_is_code_and_is_passed_again(tmp_path):
+    def mean(x):
+        return x[:, 0]
+
+    process = made(mean=mean)
+    process.save(tmp_path / "process.npz")
+    with pytest.raises(ValueError, match="the prior mean was a function"):
+        GaussianProcess.load(tmp_path / "process.npz", smooth)
+    again = GaussianProcess.load(tmp_path / "process.npz", smooth, mean)
+    np.testing.assert_array_equal(again.predict(X_TEST).mean, process.predict(X_TEST).mean)
+
+
+def test_files_that_do_not_fit_are_refused(tmp_path):
+    path = tmp_path / "process.npz"
+    made().save(path)
+    with pytest.raises(ValueError, match="network has another kernel"):
+        GaussianProcess.load(path, lambda length, std: smooth(length, 2 * std))
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    description = json.loads(str(arrays["description"]))
+    for change, phrase in (({"version": 99}, "format 99"), ({"kind": "other"}, "holds no ntkjax")):
+        arrays["description"] = np.array(json.dumps({**description, **change}))
+        np.savez(path, **arrays)
+        with pytest.raises(ValueError, match=phrase):
+            GaussianProcess.load(path, smooth)
+    with pytest.raises(ValueError, match="save: the process has seen no points"):
+        GaussianProcess(smooth()).save(path)
