@@ -1,5 +1,6 @@
 """Gaussian processes whose covariance is the kernel of an infinitely wide network."""
 
+from ntkjax._gp.classifier import GaussianProcessClassifier
 from ntkjax._gp.prediction import Prediction
 from ntkjax._gp.process import GaussianProcess
 from ntkjax._inference.gaussian import Gaussian
@@ -9,6 +10,7 @@ from ntkjax._solve.report import SolveReport
 __all__ = [
     "Gaussian",
     "GaussianProcess",
+    "GaussianProcessClassifier",
     "NotPositiveDefiniteError",
     "Prediction",
     "SolveReport",

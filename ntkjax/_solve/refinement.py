@@ -71,16 +71,21 @@ def _loop(matrix: Array, shift: Array, lower: Array, refines: Array, right: Arra
 
 
 def _residual(matrix: Array, shift: Array, solution: Array, right: Array) -> Array:
-    """What is left of the right-hand side, computed in float64, row by row."""
+    """What is left of the right-hand side, computed in float64, some rows at a time."""
+    size = min(_ROWS, len(matrix))
     with double_precision():
         wide = solution.astype(np.float64)
 
-        def of_row(row: Any) -> Array:
-            entries, added, own, target = row
-            entries = entries.astype(np.float64)
-            product = jnp.matmul(entries, wide, precision=jax.lax.Precision.HIGHEST)
-            shifted = product + added.astype(np.float64) * own.astype(np.float64)
-            return (target.astype(np.float64) - shifted).astype(solution.dtype)
+        def add_rows(i: Any, left: Array) -> Array:
+            # The last rows overlap those before, which come out the same again.
+            begin = jnp.minimum(i * size, len(matrix) - size)
 
-        rows = matrix, shift, solution, right
-        return jax.lax.map(of_row, rows, batch_size=min(_ROWS, len(matrix)))
+            def rows(array: Array) -> Array:
+                return jax.lax.dynamic_slice_in_dim(array, begin, size).astype(np.float64)
+
+            product = highest(rows(matrix), wide) + rows(shift)[:, None] * rows(wide)
+            made = (rows(right) - product).astype(left.dtype)
+            return jax.lax.dynamic_update_slice_in_dim(left, made, begin, 0)
+
+        count = -(-len(matrix) // size)
+        return jax.lax.fori_loop(0, count, add_rows, jnp.zeros_like(right))

@@ -82,15 +82,16 @@ def extreme_eigenvalues(lower: Array) -> tuple[Array, Array]:
     """The smallest and the largest eigenvalue of L Lᵀ, by Lanczos' method with both it and L."""
     if not len(lower):
         return jnp.ones((), lower.dtype), jnp.ones((), lower.dtype)
-    # Beside the matrix in units of its diagonal nothing overflows.
+    # Of the matrix in units of its diagonal, with which nothing overflows. The vectors are scaled,
+    # not the factor, which would take another matrix.
     unit = jnp.max(jnp.sum(lower**2, axis=1))
-    lower = lower / jnp.sqrt(unit)
+    root = jnp.sqrt(unit)
 
     def inverse(vector: Array) -> Array:
-        return jax.scipy.linalg.cho_solve((lower, True), vector)
+        return root * jax.scipy.linalg.cho_solve((lower, True), root * vector)
 
     def product(vector: Array) -> Array:
-        return highest(lower, highest(lower.T, vector))
+        return highest(lower, highest(lower.T, vector / root)) / root
 
     high = _largest(product, len(lower), lower.dtype)
     return unit / _largest(inverse, len(lower), lower.dtype), unit * high

@@ -1,0 +1,68 @@
+"""Classes by regression: right, with probabilities that are frequencies, and errors."""
+
+import re
+
+import numpy as np
+import pytest
+from gp_cases import smooth
+
+from ntkjax.gp import GaussianProcess, GaussianProcessClassifier
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(-3, 3, size=(600, 2))
+#: The probability of the class "b", and labels drawn from it.
+SHARE = 1 / (1 + np.exp(-3 * np.sin(X[:, 0]) - X[:, 1]))
+LABELS = np.where(RNG.uniform(size=600) < SHARE, "b", "a")
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "options"), [("dirichlet", {}), ("one_hot", {"noise": 0.2})]
+)
+def test_probabilities_are_frequencies(likelihood, options):
+    kernel_fn = smooth(1.5, 2.0 if likelihood == "dirichlet" else 0.4)
+    classifier = GaussianProcessClassifier(kernel_fn, likelihood, **options)
+    classifier = classifier.fit(X[:250], LABELS[:250])
+    found = np.asarray(classifier.predict_proba(X[250:]))
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
+    assert list(classifier.classes) == ["a", "b"]
+    is_b = LABELS[250:] == "b"
+    # Expected calibration error over five bins of equal counts.
+    order = np.array_split(np.argsort(found[:, 1]), 5)
+    gaps = [abs(found[part, 1].mean() - is_b[part].mean()) for part in order]
+    assert np.mean(gaps) < 0.08
+    best = np.mean(np.where(is_b, SHARE[250:] > 0.5, SHARE[250:] <= 0.5))
+    assert np.mean(classifier.predict(X[250:]) == LABELS[250:]) > best - 0.04
+
+
+def test_far_from_all_points_nothing_is_known():
+    x = np.array([[-1.0, 0], [0, 1], [1, 0], [0, -1], [0.9, 0.1]])
+    classifier = GaussianProcessClassifier(smooth()).fit(x, [0, 1, 2, 1, 2])
+    np.testing.assert_allclose(classifier.predict_proba(100 + x[:1]), 1 / 3, atol=0.05)
+    near = classifier.predict_proba(x)
+    assert list(np.argmax(near, 1)) == [0, 1, 2, 1, 2]
+
+
+def test_one_hot_is_regression():
+    classifier = GaussianProcessClassifier(smooth(), "one_hot", noise=0.1)
+    (process,) = classifier.fit(X[:30], LABELS[:30])._processes
+    y = np.stack([LABELS[:30] == "a", LABELS[:30] == "b"], 1) - 0.5
+    mean = GaussianProcess(smooth(), 0.1).fit(X[:30], y).predict(X[30:40]).mean
+    np.testing.assert_allclose(process.predict(X[30:40]).mean, mean)
+
+
+#: A call, and what the error says.
+WRONG = {
+    "likelihood": (lambda: GaussianProcessClassifier(smooth(), "probit"), "likelihood='probit'"),
+    "epsilon": (lambda: GaussianProcessClassifier(smooth(), epsilon=0), "epsilon must be"),
+    "one class": (lambda: GaussianProcessClassifier(smooth()).fit(X, X[:, 0] < 9), "one class"),
+    "shape": (lambda: GaussianProcessClassifier(smooth()).fit(X, LABELS[:3]), "shape (3,)"),
+    "floats": (lambda: GaussianProcessClassifier(smooth()).fit(X, SHARE), "dtype float64"),
+    "unfitted": (lambda: GaussianProcessClassifier(smooth()).predict(X), "call fit first"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_a_wrong_argument_is_named(name):
+    call, phrase = WRONG[name]
+    with pytest.raises(ValueError, match=re.escape(phrase)):
+        call()
