@@ -31,7 +31,7 @@ from ntkjax._kernel.algebra.varying import zeros_beside
 #: written rarely, few enough that the inputs stay in registers.
 _CHANNELS_AT_ONCE = 16
 #: From so many channels on, products of matrices are faster.
-_WIDE = 48
+_WIDE = 64
 #: Pairs are near where D is below this part of v1 + v2.
 _NEAR = 1 / 32
 #: Images on each side of a block, at most.
@@ -50,6 +50,14 @@ def mean_squared_distances(first: Array, second: Array) -> Array:
     if len(first) < _WIDE:
         return mean_over_channels(squared_distance, first[..., None], second[..., None, :])
     return _wide_distances(first, second)
+
+
+def mean_square(x: Array) -> Array:
+    """v, the mean over channels, which come first, of x^2."""
+    if len(x) < _WIDE:
+        return jnp.mean(jnp.square(x), axis=0)
+    # In the layout in which users give arrays, so that XLA does not move many channels twice.
+    return jnp.mean(jnp.square(jnp.moveaxis(x, 0, -1)), axis=-1)
 
 
 def squared_distance(a: Array, b: Array) -> Array:

@@ -16,6 +16,7 @@ from ntkjax._kernel.algebra.signal import Signal
 from ntkjax._kernel.operations.distances import (
     mean_over_channels,
     mean_products,
+    mean_square,
     mean_squared_distances,
     squared_distance,
 )
@@ -37,14 +38,14 @@ class ArrayInput(Operation):
         here = context.step.here
         x = self.channels_first(context.array, here.signal, here.cross)
         if context.step.is_unscaled:
-            var = _mean_square(x) if here.form.is_distance else None
+            var = mean_square(x) if here.form.is_distance else None
             return Image(jnp.ones(x.shape[-1:], x.dtype), var, {VALUES: x}), x
         axes = tuple(range(x.ndim - 1))
         # Of the positions that exist: dead places are zero, and count for nothing.
         std = root_mean_square(x[(slice(None), *here.cross.crop)], axes)
         scale = new_scale(std, context.ahead, ())
         values = x / on_positions(scale, x.ndim)
-        var = _mean_square(values) if here.form.is_distance else None
+        var = mean_square(values) if here.form.is_distance else None
         return Image(scale, var, {VALUES: values}), values
 
     def channels_first(self, x: Array, signal: Signal, grid: Diagonals) -> Array:
@@ -74,12 +75,6 @@ class FlatInput(ArrayInput):
     def channels_first(self, x: Array, signal: Signal, grid: Diagonals) -> Array:
         x = jnp.moveaxis(x, signal.batch_axis, 0)
         return x.reshape(len(x), -1).T
-
-
-def _mean_square(x: Array) -> Array:
-    """The mean over channels, which come first, of x^2."""
-    # In the layout in which users give arrays, so that XLA does not move the channels twice.
-    return jnp.mean(jnp.square(jnp.moveaxis(x, 0, -1)), axis=-1)
 
 
 def by_position(x: Array, signal: Signal, grid: Diagonals) -> Array:
