@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ntkjax._solve.factor import Factor
 from ntkjax._solve.ladder import laddered
 from ntkjax._solve.symmetric import highest
 
@@ -25,11 +26,9 @@ from ntkjax._solve.symmetric import highest
 @jax.custom_jvp
 def inverse_and_log_det(matrix: Array) -> tuple[Array, Array]:
     """The inverse of a covariance and the logarithm of its determinant; mended, so never NaN."""
-    lower, _ = laddered(matrix)
-    whitened = jax.scipy.linalg.solve_triangular(
-        lower, jnp.eye(len(lower), dtype=lower.dtype), lower=True
-    )
-    return highest(whitened.T, whitened), 2 * jnp.sum(jnp.log(jnp.diagonal(lower)))
+    factor = Factor(*laddered(matrix))
+    whitened = factor.whiten(jnp.eye(len(matrix), dtype=matrix.dtype))
+    return highest(whitened.T, whitened), factor.log_det()
 
 
 @inverse_and_log_det.defjvp

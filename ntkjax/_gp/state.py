@@ -12,10 +12,10 @@ from ntkjax._gp.covariance import CHUNK, Covariance
 from ntkjax._gp.scaling import Scaling, scaling_of
 from ntkjax._inference.arguments import common_dtype
 from ntkjax._solve.factor import Factor, factorized
-from ntkjax._solve.ladder import cholesky, laddered
+from ntkjax._solve.ladder import cholesky, is_factor, laddered
 from ntkjax._solve.refinement import refined_solve
 from ntkjax._solve.regularizer import Regularizer, shifted
-from ntkjax._solve.symmetric import highest
+from ntkjax._solve.symmetric import highest, symmetric_part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,10 +130,9 @@ def extended(state: State, x: Array, y: Array, noise: Array, mean: Any) -> State
     own = shifted(state.covariance.matrix(new).astype(dtype), noise)
     below = state.factor.whiten(state.covariance.cross(old, new).astype(dtype)).T
     rest = own - highest(below, below.T)
-    # What is left of the diagonal must be more than a rounding of what was there.
-    rounding = 4 * jnp.finfo(dtype).eps * jnp.diagonal(own)
     corner = cholesky(rest, jnp.zeros((), dtype))
-    if not jnp.all(jnp.diagonal(corner) ** 2 > rounding):
+    # What is left of the diagonal must be more than a rounding of what was there.
+    if not is_factor(corner, jnp.diagonal(own)):
         matrix = state.covariance.matrix(jnp.concatenate([old, new])).astype(dtype)
         factor = _factor(matrix, all_noise)
     else:
@@ -162,7 +161,7 @@ def _moments(lower: Array, weights: Array, cross: Array, prior: Array) -> tuple[
 def _joint(lower: Array, weights: Array, cross: Array, prior: Array) -> tuple[Array, Array]:
     whitened = jax.scipy.linalg.solve_triangular(lower, cross.T, lower=True)
     covariance = prior - highest(whitened.T, whitened)
-    return highest(cross, weights), (covariance + covariance.T) / 2
+    return highest(cross, weights), symmetric_part(covariance)
 
 
 @jax.jit

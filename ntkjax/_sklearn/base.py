@@ -26,6 +26,24 @@ class KernelEstimator(BaseEstimator):
     the finite network's functions are closures, which do not pickle.
     """
 
+    def __init__(
+        self,
+        depth: Any,
+        activation: Any,
+        W_std: Any,
+        b_std: Any,
+        kernel: Any,
+        network: Any,
+        input_shape: Any,
+    ) -> None:
+        self.depth = depth
+        self.activation = activation
+        self.W_std = W_std
+        self.b_std = b_std
+        self.kernel = kernel
+        self.network = network
+        self.input_shape = input_shape
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True

@@ -69,15 +69,9 @@ class NTKClassifier(ClassifierMixin, KernelEstimator):
         network: Any = None,
         input_shape: Any = None,
     ) -> None:
-        self.depth = depth
-        self.activation = activation
-        self.W_std = W_std
-        self.b_std = b_std
-        self.kernel = kernel
+        super().__init__(depth, activation, W_std, b_std, kernel, network, input_shape)
         self.alpha = alpha
         self.class_weight = class_weight
-        self.network = network
-        self.input_shape = input_shape
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "NTKClassifier":
         """Fit to rows (n, features) and labels (n,), with a weight for each row.

@@ -73,14 +73,8 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, KernelEstim
         input_shape: Any = None,
         random_state: Any = None,
     ) -> None:
+        super().__init__(depth, activation, W_std, b_std, kernel, network, input_shape)
         self.n_components = n_components
-        self.depth = depth
-        self.activation = activation
-        self.W_std = W_std
-        self.b_std = b_std
-        self.kernel = kernel
-        self.network = network
-        self.input_shape = input_shape
         self.random_state = random_state
 
     def __sklearn_tags__(self) -> Any:

@@ -186,8 +186,6 @@ class NNGPRegressor(MultiOutputMixin, RegressorMixin, KernelEstimator):
       True
     """
 
-    kernel = "nngp"
-
     def __init__(
         self,
         depth: int = 3,
@@ -203,16 +201,11 @@ class NNGPRegressor(MultiOutputMixin, RegressorMixin, KernelEstimator):
         input_shape: Any = None,
         random_state: Any = None,
     ) -> None:
-        self.depth = depth
-        self.activation = activation
-        self.W_std = W_std
-        self.b_std = b_std
+        super().__init__(depth, activation, W_std, b_std, "nngp", network, input_shape)
         self.alpha = alpha
         self.normalize_y = normalize_y
         self.optimizer = optimizer
         self.n_restarts_optimizer = n_restarts_optimizer
-        self.network = network
-        self.input_shape = input_shape
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> "NNGPRegressor":

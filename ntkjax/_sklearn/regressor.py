@@ -67,14 +67,8 @@ class NTKRegressor(RegressorMixin, KernelEstimator):
         network: Any = None,
         input_shape: Any = None,
     ) -> None:
-        self.depth = depth
-        self.activation = activation
-        self.W_std = W_std
-        self.b_std = b_std
-        self.kernel = kernel
+        super().__init__(depth, activation, W_std, b_std, kernel, network, input_shape)
         self.alpha = alpha
-        self.network = network
-        self.input_shape = input_shape
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -81,15 +81,9 @@ class NTKSVC(ClassifierMixin, KernelEstimator):
         decision_function_shape: str = "ovr",
         break_ties: bool = False,
     ) -> None:
-        self.depth = depth
-        self.activation = activation
-        self.W_std = W_std
-        self.b_std = b_std
-        self.kernel = kernel
+        super().__init__(depth, activation, W_std, b_std, kernel, network, input_shape)
         self.C = C
         self.class_weight = class_weight
-        self.network = network
-        self.input_shape = input_shape
         self.tol = tol
         self.max_iter = max_iter
         self.cache_size = cache_size

@@ -18,6 +18,7 @@ from ntkjax._solve.ladder import (
     is_factor,
     jitters,
     laddered,
+    notes_of,
     rounding,
 )
 from ntkjax._solve.regularizer import Regularizer, shift_of, shifted
@@ -87,7 +88,7 @@ def _plain(matrix: Array, shift: Array) -> Factor | None:
 def _of_step(matrix: Array, shift: Array, jitter: Array, step: int) -> Factor | None:
     lower = cholesky(matrix, shift + jitter)
     diagonal = jnp.asarray(np.diagonal(matrix) + np.asarray(shift + jitter))
-    return Factor(lower, _notes(step, jitter, 0, lower)) if is_factor(lower, diagonal) else None
+    return Factor(lower, notes_of(step, jitter, 0, lower)) if is_factor(lower, diagonal) else None
 
 
 def _mended(matrix: Array, shift: Array) -> Factor | None:
@@ -101,11 +102,7 @@ def _mended(matrix: Array, shift: Array) -> Factor | None:
     lower, values, raised = eigen_factor(matrix, shift)
     if not values[0] >= -rounding(values):
         return None
-    return Factor(lower, _notes(EIGEN, raised, values[0], lower))
-
-
-def _notes(step: int, jitter: Array | int, smallest: Array | int, lower: Array) -> Array:
-    return jnp.stack([jnp.asarray(number, lower.dtype) for number in (step, jitter, smallest)])
+    return Factor(lower, notes_of(EIGEN, raised, values[0], lower))
 
 
 def cholesky_solve(lower: Array, right: Array) -> Array:

@@ -67,9 +67,14 @@ def eigen_factor(matrix: Array, shift: Array) -> tuple[Array, Array, Array]:
     return (upper * signs[:, None]).T, values, raised[0] - values[0]
 
 
+def notes_of(step: int, jitter: Any, smallest: Any, lower: Array) -> Array:
+    """How a factor came about: `[step, jitter, smallest eigenvalue]`, in its dtype."""
+    return jnp.stack([jnp.asarray(number, lower.dtype) for number in (step, jitter, smallest)])
+
+
 @jax.custom_jvp
 def laddered(matrix: Array) -> tuple[Array, Array]:
-    """A lower factor, and `[step, jitter, smallest eigenvalue]` (0 but at the last step).
+    """A lower factor and its notes, whose smallest eigenvalue is 0 but at the last step.
 
     All values, so that it may be traced; never NaN for a finite matrix. Its derivatives are those
     of the factor, the jitter being a constant.
@@ -77,9 +82,6 @@ def laddered(matrix: Array) -> tuple[Array, Array]:
     first, last = jitters(matrix)
     diagonal, zero = jnp.diagonal(matrix), jnp.zeros((), matrix.dtype)
     plain = cholesky(matrix, zero)
-
-    def notes(*numbers: Any) -> Array:
-        return jnp.stack([jnp.asarray(number, matrix.dtype) for number in numbers])
 
     def stands(state: tuple[Array, Array]) -> Array:
         return is_factor(state[1], diagonal + state[0])
@@ -95,13 +97,16 @@ def laddered(matrix: Array) -> tuple[Array, Array]:
 
         def by_eigenvalues() -> tuple[Array, Array]:
             lower, values, raised = eigen_factor(matrix, zero)
-            return lower, notes(EIGEN, raised, values[0])
+            return lower, notes_of(EIGEN, raised, values[0], lower)
 
         return jax.lax.cond(
-            stands(state), lambda: (state[1], notes(JITTER, state[0], 0)), by_eigenvalues
+            stands(state),
+            lambda: (state[1], notes_of(JITTER, state[0], 0, state[1])),
+            by_eigenvalues,
         )
 
-    return jax.lax.cond(stands((zero, plain)), lambda: (plain, notes(CHOLESKY, 0, 0)), climb)
+    at_once = plain, notes_of(CHOLESKY, 0, 0, plain)
+    return jax.lax.cond(stands((zero, plain)), lambda: at_once, climb)
 
 
 @laddered.defjvp

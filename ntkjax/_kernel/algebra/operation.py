@@ -179,6 +179,8 @@ class Operation:
     unmasks = True
     #: Keywords of `kernel_fn` that it takes: arrays of images, which it finds in `Image.data`.
     keywords: tuple[str, ...] = ()
+    #: What stands for an input of arrays and this operation on it; None if nothing does.
+    with_arrays: Any = None
     #: Of a collector, how many more arrays as large as its total it holds at a time.
     copies = 0
 

@@ -121,16 +121,18 @@ def _jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[A
 
 def _by_products(first: Array, second: Array) -> Array:
     """v1 + v2 - 2 P, which rounding could leave below zero."""
+    return jnp.maximum(_variances(first, second) - 2 * _products(first, second), 0)
+
+
+def _variances(first: Array, second: Array) -> Array:
+    """v1 + v2 of each pair."""
     v1, v2 = (jnp.mean(jnp.square(x), 0) for x in (first, second))
-    sums = v1[..., :, None] + v2[..., None, :]
-    return jnp.maximum(sums - 2 * _products(first, second), 0)
+    return v1[..., :, None] + v2[..., None, :]
 
 
 def _near_blocks(distances: Array, first: Array, second: Array) -> Array:
     """Which blocks hold a near pair, `[*positions, block of first, block of second]`."""
-    v1, v2 = (jnp.mean(jnp.square(x), 0) for x in (first, second))
-    bound = _NEAR * (v1[..., :, None] + v2[..., None, :])
-    return _any_in_blocks(distances < bound)
+    return _any_in_blocks(distances < _NEAR * _variances(first, second))
 
 
 def _any_in_blocks(flags: Array) -> Array:

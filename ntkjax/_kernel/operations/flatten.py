@@ -13,6 +13,7 @@ from ntkjax._kernel.algebra.image import Image
 from ntkjax._kernel.algebra.operation import Context, RowOperation, Seen, Step, operation, static
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.operations.inputs import FlatInput
 
 
 @operation
@@ -25,6 +26,7 @@ class Trace(RowOperation):
     carries_supplement = True
     works_unscaled = True
     unmasks = False
+    with_arrays = FlatInput()
 
     @property
     def keeps_periods(self) -> bool:

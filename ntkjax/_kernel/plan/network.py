@@ -8,8 +8,7 @@ from ntkjax._kernel.algebra.graph import Graph, Node, Part, Value, build_all, ma
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import LayerError
 from ntkjax._kernel.algebra.signal import Signal
-from ntkjax._kernel.operations.flatten import Trace
-from ntkjax._kernel.operations.inputs import ArrayInput, FlatInput
+from ntkjax._kernel.operations.inputs import ArrayInput
 from ntkjax._kernel.operations.kernels import KernelInput
 from ntkjax._kernel.operations.masked import Masked
 from ntkjax._kernel.plan.plan import Plan, Request, make_plan
@@ -144,13 +143,11 @@ def network_plan(
     for node, kernel in zip(request.replaced, items[len(given) :], strict=True):
         graph.nodes[node] = _replaced(graph.nodes[node], kernel)
     inputs = {node: k for k, node in enumerate((*range(len(given)), *request.replaced))}
+    if not _is_masked(given):
+        graph = _with_merged_inputs(graph, inputs, items)
     graph, index = _pruned(graph, outputs)
     inputs = {index[node]: k for node, k in inputs.items() if node in index}
     outputs = [index[node] for node in outputs]
-    if not _is_masked(given):
-        graph, index = _pruned(_with_flat_inputs(graph, inputs, outputs), outputs)
-        inputs = {index[node]: k for node, k in inputs.items() if node in index}
-        outputs = [index[node] for node in outputs]
     _check_counts(graph, inputs)
     return make_plan(graph, inputs, outputs, request, is_symmetric(items[0])), places
 
@@ -172,22 +169,21 @@ def _pruned(graph: Graph, outputs: list[int]) -> tuple[Graph, dict[int, int]]:
     return Graph(moved), index
 
 
-def _with_flat_inputs(graph: Graph, inputs: dict[int, int], outputs: list[int]) -> Graph:
-    """The graph with a flat input for each Flatten that follows an array; adds it to `inputs`."""
+def _with_merged_inputs(graph: Graph, inputs: dict[int, int], items: list[Any]) -> Graph:
+    """The graph with each input of arrays in one with the operation on it, where it can be.
 
-    def flat(node: Node) -> Node:
-        if not isinstance(node.operation, Trace):
-            return node
-        (below,) = (graph.nodes[i] for i in node.inputs)
-        is_alike = below.signal.batch_axis == node.signal.batch_axis
-        if not (is_alike and isinstance(below.operation, ArrayInput)):
-            return node
-        return dataclasses.replace(node, operation=FlatInput(), inputs=())
-
-    nodes = list(map(flat, graph.nodes))
-    for index, (old, new) in enumerate(zip(graph.nodes, nodes, strict=True)):
-        if new is not old:
-            inputs[index] = inputs[old.inputs[0]]
+    Adds what stands for both to `inputs`.
+    """
+    arrays = {node for node, k in inputs.items() if not isinstance(items[k], Kernel)}
+    nodes = list(graph.nodes)
+    for index, node in enumerate(nodes):
+        both = node.operation.with_arrays
+        if both is None or node.inputs[0] not in arrays:
+            continue
+        (below,) = node.inputs
+        if graph.nodes[below].signal.batch_axis == node.signal.batch_axis:
+            nodes[index] = dataclasses.replace(node, operation=both, inputs=())
+            inputs[index] = inputs[below]
     return Graph(nodes)
 
 
