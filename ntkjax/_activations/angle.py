@@ -38,6 +38,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._activations.polynomials import angle_and_gap
+from ntkjax._kernel.algebra.boundary import linear_broadcast
 from ntkjax._kernel.algebra.roots import positive_part, safe_reciprocal, safe_sqrt
 
 #: The power of two of obtuse angles, and a root that counts as zero: their product is above 1.
@@ -108,6 +109,67 @@ class Angle(NamedTuple):
     def choose(self, obtuse: Any, acute: Any) -> Any:
         """One of two expressions, by the kind of angle."""
         return acute if self.is_obtuse is None else jnp.where(self.is_obtuse, obtuse, acute)
+
+
+class Turn(NamedTuple):
+    """How an angle t changes with D, r1 and r2.
+
+    With dp = r1 dr2 + r2 dr1, and of the signs the upper ones where it is not obtuse,
+
+        p d delta = +- dD / 2 + q,    q = -+ (r1 -+ r2) (dr1 -+ dr2) - delta dp.
+
+    All is of the shape of the pairs, so that backwards what they owe to their points is summed over
+    pairs once, not once a term.
+    """
+
+    sign: Array  # +- 1
+    theta: Array  # t
+    of_sizes: Array  # q
+    d_square: Array  # r1 dr1 + r2 dr2
+    d_theta: Array  # dt
+    d_gap: Array  # of p sin(t) - |K| t, but for what it owes to dD, which is +- t dD / 2
+
+    @classmethod
+    def of(
+        cls,
+        root: Array,
+        points: tuple[Deviation, Deviation],
+        changes: tuple[Array, Array, Array],
+    ) -> "Turn":
+        """Of two points, the signed root of delta, and the changes of r1, r2 and D."""
+        (r1, r2), scale = (point.std for point in points), points[0].inverse * points[1].inverse
+        d1, d2 = (linear_broadcast(change, root.shape) for change in changes[:2])
+        delta, theta, gap, sine = _of_root(root)
+        sign = jnp.where(jnp.signbit(root), -1.0, 1.0).astype(root.dtype)
+        d_product = r2 * d1 + r1 * d2
+        of_sizes = -sign * (r1 - sign * r2) * (d1 - sign * d2) - delta * d_product
+        d_theta = _angle_slope(scale, sine) * (0.5 * sign * changes[2] + of_sizes)
+        d_gap = gap * d_product + theta * of_sizes
+        return cls(sign, theta, of_sizes, r1 * d1 + r2 * d2, d_theta, d_gap)
+
+
+def signed_root(
+    first: Deviation, second: Deviation, distance: Array, *, acute: bool = False
+) -> Array:
+    """sqrt(delta) of two points, negative where their angle is obtuse."""
+    return _angle(acute, first, second, distance, None)[0]
+
+
+@jax.custom_jvp
+def _of_root(root: Array) -> tuple[Array, Array, Array, Array]:
+    """delta, t, sin(t) - t cos(t) and sin(t), of the signed root of delta."""
+    size = jnp.abs(root)
+    delta = jnp.square(size)
+    return delta, *angle_and_gap(delta, size), size * jnp.sqrt(2 - delta)
+
+
+@_of_root.defjvp
+def _of_root_jvp(primals: tuple[Array], tangents: tuple[Array]) -> Any:
+    (root,), (d_root,) = primals, tangents
+    made = delta, theta, _, sine = _of_root(root)
+    # delta = 2 sin(t / 2)^2, so that |root| = sqrt(2) sin(t / 2).
+    d_theta = 2 * jnp.where(jnp.signbit(root), -d_root, d_root) / jnp.sqrt(2 - delta)
+    return made, (sine * d_theta, d_theta, theta * sine * d_theta, (1 - delta) * d_theta)
 
 
 def nearly_opposite(first: Deviation, second: Deviation, distance: Array) -> Array:

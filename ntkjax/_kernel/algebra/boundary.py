@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jax.experimental.xla_metadata import set_xla_metadata
 
@@ -61,6 +62,13 @@ def linear_materialized(
         return out, dx
 
     return wrapped(x, weights)
+
+
+def linear_broadcast(x: Array, shape: tuple[int, ...]) -> Array:
+    """x, broadcast to a shape, of which backwards the cotangent is stored before it is summed."""
+    if jax.default_backend() != "cpu":
+        return jnp.broadcast_to(x, shape)
+    return _called(lambda x: jnp.broadcast_to(x, shape), x)
 
 
 def _called(fn: Callable[[Any], Any], operands: Any) -> Any:

@@ -14,6 +14,7 @@ pairs of two batches, are `[position per axis ..., (diagonal, image)]`.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -112,18 +113,32 @@ class Lanes:
         return jnp.expand_dims(array, -2)
 
     def _along_first(self, array: Array) -> Array:
-        if not self.several:
-            return jnp.expand_dims(array, -1)
-        # `where`, not `repeat`: for a repeated array, XLA would compute an index for each number.
-        diagonal = np.repeat(np.arange(self.members), self.images[-1])
-        chosen = array[..., 0, :, None]
-        for k in range(1, array.shape[-2]):
-            chosen = jnp.where(diagonal >= k, array[..., k, :, None], chosen)
-        return chosen
+        if not self.several or array.shape[-2] == 1:
+            return array[..., 0, :, None] if self.several else jnp.expand_dims(array, -1)
+        return _for_each_second(self.images[-1], array)
 
     def of_same(self, same: Array) -> Array:
         """Which pairs are of one image with itself, for every diagonal."""
         return jnp.tile(same, self.members) if self.several else same
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _for_each_second(count: int, array: Array) -> Array:
+    """`[..., diagonal, first]` for so many second images: `[..., first, (diagonal, second)]`."""
+    # `where`, not `repeat`: for a repeated array, XLA would compute an index for each number.
+    diagonal = np.repeat(np.arange(array.shape[-2]), count)
+    chosen = array[..., 0, :, None]
+    for k in range(1, array.shape[-2]):
+        chosen = jnp.where(diagonal >= k, array[..., k, :, None], chosen)
+    return chosen
+
+
+@_for_each_second.defjvp
+def _for_each_second_jvp(count: int, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (array,), (change,) = primals, tangents
+    # Of this form, backwards, there is one sum over second images, and not one for each diagonal.
+    repeated = jnp.repeat(jnp.swapaxes(change, -1, -2), count, -1)
+    return _for_each_second(count, array), repeated
 
 
 def member_of(rows: Array, member: int, members: int) -> Array:

@@ -150,6 +150,20 @@ def _expectations(
     return activation.pair(first, second, distance, supplement=supplement, acute=acute)
 
 
+@functools.partial(jax.jit, static_argnames=("is_excess", "acute"))
+def _pairs_after(
+    activation: Any, first: Any, second: Any, given: Pairs, is_excess: bool, acute: bool
+) -> Pairs:
+    """`activation.transform`, traced once for all layers that are alike."""
+    return activation.transform(first, second, given, is_excess=is_excess, acute=acute)
+
+
+def transformed(dual: DualPair, given: Pairs, is_excess: bool) -> Pairs:
+    """The pairs after a nonlinearity of given expectations."""
+    ntk = added(given.ntk, dual.covariance) if is_excess else given.ntk
+    return Pairs(dual.distance, None if ntk is None else ntk * dual.slope)
+
+
 class _Scaled(NamedTuple):
     """What pairs need of a point of an activation that is not homogeneous."""
 
@@ -291,11 +305,14 @@ class Dual(RowOperation):
         if self._changes_scale(step):
             return self._scaled_pair(given, seen.first, seen.second, supplement, step)
         acute = step.signal.is_nonnegative
+        if supplement is None and hasattr(self.activation, "transform"):
+            return _pairs_after(
+                self.activation, seen.first, seen.second, given, form.is_excess, acute
+            )
         dual = _expectations(
             self.activation, seen.first, seen.second, given.moment, supplement, acute
         )
-        ntk = added(given.ntk, dual.covariance) if form.is_excess else given.ntk
-        return Pairs(dual.distance, None if ntk is None else ntk * dual.slope)
+        return transformed(dual, given, form.is_excess)
 
     def _scaled_pair(
         self,
