@@ -37,7 +37,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._activations.polynomials import angle_and_gap
+from ntkjax._activations.polynomials import angle_and_gap, inverse_half_cosine
 from ntkjax._kernel.algebra.boundary import linear_broadcast
 from ntkjax._kernel.algebra.roots import positive_part, safe_reciprocal, safe_sqrt
 
@@ -139,11 +139,12 @@ class Turn(NamedTuple):
         """Of two points, the signed root of delta, and the changes of r1, r2 and D."""
         (r1, r2), scale = (point.std for point in points), points[0].inverse * points[1].inverse
         d1, d2 = (linear_broadcast(change, root.shape) for change in changes[:2])
-        delta, theta, gap, sine = _of_root(root)
+        delta, theta, gap = _of_root(root)
         sign = jnp.where(jnp.signbit(root), -1.0, 1.0).astype(root.dtype)
         d_product = r2 * d1 + r1 * d2
         of_sizes = -sign * (r1 - sign * r2) * (d1 - sign * d2) - delta * d_product
-        d_theta = _angle_slope(scale, sine) * (0.5 * sign * changes[2] + of_sizes)
+        change = 0.5 * sign * changes[2] + of_sizes
+        d_theta = _angle_slope(scale, jnp.abs(root)) * change
         d_gap = gap * d_product + theta * of_sizes
         return cls(sign, theta, of_sizes, r1 * d1 + r2 * d2, d_theta, d_gap)
 
@@ -156,20 +157,22 @@ def signed_root(
 
 
 @jax.custom_jvp
-def _of_root(root: Array) -> tuple[Array, Array, Array, Array]:
-    """delta, t, sin(t) - t cos(t) and sin(t), of the signed root of delta."""
+def _of_root(root: Array) -> tuple[Array, Array, Array]:
+    """delta, t and sin(t) - t cos(t), of the signed root of delta."""
     size = jnp.abs(root)
     delta = jnp.square(size)
-    return delta, *angle_and_gap(delta, size), size * jnp.sqrt(2 - delta)
+    return delta, *angle_and_gap(delta, size)
 
 
 @_of_root.defjvp
 def _of_root_jvp(primals: tuple[Array], tangents: tuple[Array]) -> Any:
     (root,), (d_root,) = primals, tangents
-    made = delta, theta, _, sine = _of_root(root)
+    made = delta, theta, _ = _of_root(root)
     # delta = 2 sin(t / 2)^2, so that |root| = sqrt(2) sin(t / 2).
-    d_theta = 2 * jnp.where(jnp.signbit(root), -d_root, d_root) / jnp.sqrt(2 - delta)
-    return made, (sine * d_theta, d_theta, theta * sine * d_theta, (1 - delta) * d_theta)
+    half = jnp.sqrt(2 - delta)
+    d_theta = 2 * jnp.where(jnp.signbit(root), -d_root, d_root) / half
+    sine = jnp.abs(root) * half
+    return made, (sine * d_theta, d_theta, theta * sine * d_theta)
 
 
 def nearly_opposite(first: Deviation, second: Deviation, distance: Array) -> Array:
@@ -239,7 +242,7 @@ def _angle_jvp(acute: bool, primals: Any, tangents: Any) -> Any:
     else:
         d_rest = 0.5 * jnp.where(is_obtuse, d_supplement, d_distance) - (r1 - r2) * (d1 - d2)
     change = d_rest - delta * d_product
-    d_theta = _angle_slope(scale, jnp.abs(root) * cosine_half) * change
+    d_theta = _angle_slope(scale, jnp.abs(root)) * change
     d_root = 0.5 * sign * cosine_half * d_theta
     d_gap = gap * scale * d_product + theta * change
     d_delta = _kept(scale) * change
@@ -265,7 +268,7 @@ def _angle_of_rest_jvp(primals: Any, tangents: Any) -> Any:
     scale = first.inverse * second.inverse
     d_product = second.std * d_first.std + first.std * d_second.std
     change = d_rest - delta * d_product
-    d_theta = _angle_slope(scale, safe_sqrt(delta) * jnp.sqrt(2 - delta)) * change
+    d_theta = _angle_slope(scale, safe_sqrt(delta)) * change
     d_gap = gap * scale * d_product + theta * change
     d_delta = _kept(scale) * change
     return made, (d_theta, d_rest, d_gap, d_delta)
@@ -277,18 +280,27 @@ def _kept(scale: Array) -> Array:
 
 
 @jax.custom_jvp
-def _angle_slope(scale: Array, sine: Array) -> Array:
-    """The quotient, or zero where sine is or the square of scale would be too large."""
+def _angle_slope(scale: Array, root: Array) -> Array:
+    """`scale` over sin(t), of the root of delta: sin(t) = sqrt(delta (2 - delta)).
+
+    Zero where sin(t) is or the square of scale would be too large.
+    """
     too_large = scale > jnp.finfo(scale.dtype).tiny ** -0.45
-    return scale * jnp.where(too_large, 0.0, safe_reciprocal(sine))
+    return scale * jnp.where(too_large, 0.0, _inverse_sine(root))
+
+
+def _inverse_sine(root: Array) -> Array:
+    """1 / sin(t), or zero where sin(t) is."""
+    return safe_reciprocal(root) * inverse_half_cosine(jnp.square(root))
 
 
 @_angle_slope.defjvp
 def _angle_slope_jvp(primals: Any, tangents: Any) -> Any:
     """The derivative of the quotient, or zero where it would be too large."""
-    (scale, sine), (d_scale, d_sine) = primals, tangents
-    inverse, slope = safe_reciprocal(sine), _angle_slope(scale, sine)
-    # d_sine is of the size of the slope.
-    too_large = jnp.square(scale * inverse) * inverse > jnp.finfo(sine.dtype).tiny ** -0.8
+    (scale, root), (d_scale, d_root) = primals, tangents
+    inverse, slope, delta = _inverse_sine(root), _angle_slope(scale, root), jnp.square(root)
+    # d sin(t) is of the size of the slope.
+    d_sine = 2 * (1 - delta) / jnp.sqrt(2 - delta) * d_root
+    too_large = jnp.square(scale * inverse) * inverse > jnp.finfo(root.dtype).tiny ** -0.8
     kept = jnp.where(too_large, 0.0, inverse)
     return slope, kept * d_scale - slope * kept * d_sine

@@ -68,6 +68,15 @@ def angle_and_gap(delta: Array, root: Array) -> tuple[Array, Array]:
     return theta, gap
 
 
+def _inverse_half_cosine(delta: np.ndarray) -> np.ndarray:
+    return 1 / np.sqrt(2 - delta)
+
+
+def inverse_half_cosine(delta: Array) -> Array:
+    """1 / sqrt(2 - delta) = 1 / (sqrt(2) cos(theta / 2)), of delta in [0, 1]."""
+    return _horner(_coefficients(_inverse_half_cosine, np.dtype(delta.dtype)), delta)
+
+
 def _arctan_ratio(square: np.ndarray) -> np.ndarray:
     """(z - arctan z) / z^3 of z^2: by its series where the difference would cancel."""
     z = np.sqrt(square)

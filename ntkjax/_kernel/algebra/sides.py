@@ -6,11 +6,12 @@ are, v[0] v[1] v[2] v[3]; those of a second image as v[1] v[2] v[3] v[0].
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from ntkjax._kernel.algebra.diagonals import Diagonals, Shift, rings
 
@@ -68,7 +69,7 @@ class Side:
             moves = self.moves(d)
             starts.append((d - low if self.is_second and not moves else -low) % period)
             lengths.append(period if moves else period + low + high)
-        return jax.tree.map(lambda a: _ringed_map(a, row, starts, lengths, lead), maps)
+        return jax.tree.map(lambda a: _ringed_map(a, row.grid.periods, starts, lengths, lead), maps)
 
     def see(self, maps: Any, row: Row, halo: Halo, lead: int = 0) -> Any:
         """Maps that are laid out, as the pairs on `row` see them, with a halo."""
@@ -76,7 +77,9 @@ class Side:
 
         def on(image_map: Array, *shift: Any) -> Array:
             starts = [d if self.moves(d) else 0 for d in shift]
-            return _ringed_map(image_map, row, starts, lengths, lead)
+            if not any(map(self.moves, shift)):
+                return _ringed_map(image_map, row.grid.periods, starts, lengths, lead)
+            return _seen(row.grid.periods, tuple(lengths), lead, image_map, tuple(starts))
 
         def one(image_map: Array) -> Array:
             if not (row.several and self.is_second):
@@ -92,10 +95,46 @@ class Side:
         return self.is_second and not isinstance(shift, int)
 
 
-def _ringed_map(image_map: Array, row: Row, starts: Any, lengths: Any, lead: int) -> Array:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _seen(
+    periods: tuple[int, ...], lengths: tuple[int, ...], lead: int, image_map: Array, starts: Any
+) -> Array:
+    """`_ringed_map` from starts that a loop decides."""
+    return _ringed_map(image_map, periods, starts, lengths, lead)
+
+
+@_seen.defjvp
+def _seen_jvp(
+    periods: tuple[int, ...], lengths: tuple[int, ...], lead: int, primals: Any, tangents: Any
+) -> tuple[Array, Array]:
+    """Of a map that is turned in full, then extended by its halo.
+
+    To turn forwards is the transpose of turning back; so is it written, and backwards it is again a
+    window that reads, not one that is added into zeros.
+    """
+    (image_map, starts), (change, _) = primals, tangents
+
+    def turned_back(array: Array) -> Array:
+        back = tuple(
+            -start % period if period > 1 else start
+            for start, period in zip(starts, periods, strict=True)
+        )
+        return _ringed_map(array, periods, back, periods, lead)
+
+    (turned,) = jax.linear_transpose(turned_back, image_map)(change)
+    for axis, (length, period) in enumerate(zip(lengths, periods, strict=True), lead):
+        if turned.shape[axis] < length and turned.shape[axis] == period:
+            copies = [turned] * (length // period)
+            rest = lax.slice_in_dim(turned, 0, length % period, axis=axis)
+            turned = jnp.concatenate([*copies, rest], axis)
+    return _seen(periods, lengths, lead, image_map, starts), turned
+
+
+def _ringed_map(
+    image_map: Array, periods: tuple[int, ...], starts: Any, lengths: Any, lead: int
+) -> Array:
     """`rings`, except along axes of length 1, whose entry stands for all positions."""
-    periods = enumerate(row.grid.periods)
-    alike = [image_map.shape[lead + k] == 1 and period > 1 for k, period in periods]
+    alike = [image_map.shape[lead + k] == 1 and period > 1 for k, period in enumerate(periods)]
     starts = tuple(0 if one else start for one, start in zip(alike, starts, strict=True))
     lengths = [1 if one else length for one, length in zip(alike, lengths, strict=True)]
     return rings(image_map, starts, lengths, lead)

@@ -129,14 +129,18 @@ class Window:
         last = self.stride * (period_out - 1) + self.dilation * (self.taps - 1) - before
         return max(before, 0), max(last - period + 1, 0)
 
+    def first(self, tap: int, size: int) -> int:
+        """The entry, in an array with the window's halo, at which a tap finds its first input."""
+        # Less `before`, plus the halo of as many entries, of which there are none to cut off.
+        return self.dilation * tap + max(-self.before(size), 0)
+
     def slide(self, array: Array, axis: int, tap: int, size: int, period_out: int) -> Array:
         """Entries at a tap's positions along `axis`, for outputs 0 .. period_out - 1.
 
         `array` has the window's halo around the positions. What a tap sees outside the image is
         arbitrary: the caller masks it.
         """
-        # Less `before`, plus the halo of as many entries, of which there are none to cut off.
-        first = self.dilation * tap + max(-self.before(size), 0)
+        first = self.first(tap, size)
         last = first + self.stride * (period_out - 1)
         return lax.slice_in_dim(array, first, last + 1, self.stride, axis)
 

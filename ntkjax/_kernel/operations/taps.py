@@ -11,6 +11,7 @@ zero; where a tap leaves it on one side only, the squared distance is the other 
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from ntkjax._kernel.algebra.boundary import linear_materialized, materialized
 from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift, rings
@@ -145,12 +146,13 @@ class TapSum(Windowed, RowOperation):
 
     def _mean(self, array: Array, masks: Masks, step: Step) -> Array:
         """Mean over taps of the entries at their positions, where the masks let them through."""
-        return _over_all_taps(array, masks, self._axes(step)) * (1 / self._count)
+        return _over_all_taps(array, masks, self._axes(step))
 
 
 @functools.partial(jax.jit, static_argnames="axes")
 def _over_all_taps(array: Array, masks: Masks, axes: Axes) -> Array:
-    """Sum over taps along all axes; traced once for all layers that are alike."""
+    """Mean over taps along all axes; traced once for all layers that are alike."""
+    count = math.prod(window.taps for window, _, _ in axes)
 
     def over_taps(array: Array, masks: Masks, axis: int = 0) -> Array:
         if axis == len(axes):
@@ -160,11 +162,54 @@ def _over_all_taps(array: Array, masks: Masks, axes: Axes) -> Array:
         later = lambda entries: over_taps(entries, masks, axis + 1)  # noqa: E731
         return _over_taps(array, axes, axis, masks[axis], later)
 
-    steps = [
-        lambda array, masks, axis=axis: _over_taps(array, axes, axis, masks[axis])
-        for axis in range(len(axes))
+    if all(window.stride == 1 for window, _, _ in axes):
+        steps = [lambda array, masks: _scattered(array, masks, axes)]
+    else:
+        steps = [
+            lambda array, masks, axis=axis: _over_taps(array, axes, axis, masks[axis])
+            for axis in range(len(axes))
+        ]
+    *others, final = steps
+    return linear_materialized(
+        lambda array, masks: over_taps(array, masks) * (1 / count),
+        array,
+        masks,
+        [*others, lambda array, masks: final(array, masks) * (1 / count)],
+    )
+
+
+def _scattered(array: Array, masks: Masks, axes: Axes) -> Array:
+    """The sum over taps of strides 1, as a sum of displaced arrays in a frame that holds all.
+
+    Backwards it is a window that slides over the cotangents within the frame, one loop, and not a
+    sum of arrays that are padded for each tap.
+    """
+    ndim = len(axes)
+    starts = [
+        {tap: window.first(tap, size) for tap in of_axis}
+        for (window, size, _), of_axis in zip(axes, masks, strict=True)
     ]
-    return linear_materialized(over_taps, array, masks, steps)
+    last = [max(of_axis.values()) for of_axis in starts]
+    ends = [last[k] - min(of_axis.values()) for k, of_axis in enumerate(starts)]
+    frames = [array.shape[k] + ends[k] for k in range(ndim)]
+
+    def framed(mask: Array, axis: int) -> Array:
+        """The mask of a tap, zero outside the outputs."""
+        beyond = frames[axis] - last[axis] - mask.shape[0]
+        wide = jnp.pad(mask, [(last[axis], beyond), *[(0, 0)] * (mask.ndim - 1)])
+        return along_positions(wide, array.ndim, axis, ndim).astype(array.dtype)
+
+    total = jnp.zeros((), array.dtype)
+    for taps in itertools.product(*masks):
+        shifts = [(last[k] - starts[k][tap]) for k, tap in enumerate(taps)]
+        around = [(shift, end - shift, 0) for shift, end in zip(shifts, ends, strict=True)]
+        one = lax.pad(array, total.dtype.type(0), [*around, *[(0, 0, 0)] * (array.ndim - ndim)])
+        for axis, tap in enumerate(taps):
+            if (mask := masks[axis][tap]) is not None:
+                one = one * framed(mask, axis)
+        total = total + one
+    inside = (slice(start, start + period) for start, (_, _, period) in zip(last, axes, strict=True))
+    return total[tuple(inside)]
 
 
 def _over_taps(
