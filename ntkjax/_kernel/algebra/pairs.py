@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from ntkjax._kernel.algebra.roots import clipped
@@ -50,8 +51,29 @@ def added(tangent: Array | None, more: Array) -> Array:
 
 def added_at(total: Array, more: Array, place: Sequence[Any]) -> Array:
     """A total with more from `place` on, which XLA adds where it is."""
+    return _added_at(total, more, tuple(jnp.asarray(start, np.int32) for start in place))
+
+
+@jax.custom_jvp
+def _added_at(total: Array, more: Array, place: tuple[Array, ...]) -> Array:
     held = lax.dynamic_slice(total, place, more.shape, allow_negative_indices=False)
     return lax.dynamic_update_slice(total, held + more, place, allow_negative_indices=False)
+
+
+@_added_at.defjvp
+def _added_at_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    """As one scatter: backwards, the total is handed on, and only what is added is read from it.
+
+    Of a slice and its replacement, autodiff would make totals of zeros for each addition.
+    """
+    (total, more, place), (d_total, d_more, _) = primals, tangents
+    axes = tuple(range(total.ndim))
+    numbers = lax.ScatterDimensionNumbers(axes, (), axes)
+    change = lax.scatter_add(
+        d_total, jnp.stack(place), d_more, numbers, mode="promise_in_bounds",
+        indices_are_sorted=True, unique_indices=True,
+    )  # fmt: skip
+    return _added_at(total, more, place), change
 
 
 def covariance(first: Array, second: Array, distance: Array) -> Array:
