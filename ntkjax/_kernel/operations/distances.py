@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ntkjax._kernel.algebra.boundary import materialized
+from ntkjax._kernel.algebra.boundary import materialized, recomputed
 from ntkjax._kernel.algebra.varying import zeros_beside
 
 #: How many channels are summed in one pass over a block of pairs: enough that the block is read and
@@ -226,6 +226,7 @@ def _change_of_near(flags: Array, rows: Any, columns: Any) -> Array:
 
     def of_row(carry: None, given: Any) -> tuple[None, Array]:
         of_columns, row = given
-        return carry, lax.scan(of_block, row, (of_columns, columns))[1]
+        # Differences of all pairs of all blocks would be far more than what they are made of.
+        return carry, lax.scan(recomputed(of_block), row, (of_columns, columns))[1]
 
     return lax.scan(of_row, None, (flags, rows))[1]
