@@ -122,9 +122,8 @@ class Turn(NamedTuple):
     pairs once, not once a term.
     """
 
-    sign: Array  # +- 1
+    sign: Array | float  # +- 1
     theta: Array  # t
-    of_sizes: Array  # q
     d_square: Array  # r1 dr1 + r2 dr2
     d_theta: Array  # dt
     d_gap: Array  # of p sin(t) - |K| t, but for what it owes to dD, which is +- t dD / 2
@@ -135,18 +134,20 @@ class Turn(NamedTuple):
         root: Array,
         points: tuple[Deviation, Deviation],
         changes: tuple[Array, Array, Array],
+        *,
+        acute: bool = False,
     ) -> "Turn":
         """Of two points, the signed root of delta, and the changes of r1, r2 and D."""
         (r1, r2), scale = (point.std for point in points), points[0].inverse * points[1].inverse
         d1, d2 = (linear_broadcast(change, root.shape) for change in changes[:2])
         delta, theta, gap = _of_root(root)
-        sign = jnp.where(jnp.signbit(root), -1.0, 1.0).astype(root.dtype)
+        sign = 1.0 if acute else jnp.where(jnp.signbit(root), -1.0, 1.0).astype(root.dtype)
         d_product = r2 * d1 + r1 * d2
         of_sizes = -sign * (r1 - sign * r2) * (d1 - sign * d2) - delta * d_product
         change = 0.5 * sign * changes[2] + of_sizes
         d_theta = _angle_slope(scale, jnp.abs(root)) * change
         d_gap = gap * d_product + theta * of_sizes
-        return cls(sign, theta, of_sizes, r1 * d1 + r2 * d2, d_theta, d_gap)
+        return cls(sign, theta, r1 * d1 + r2 * d2, d_theta, d_gap)
 
 
 def signed_root(

@@ -35,7 +35,7 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from ntkjax._kernel.operations.pointwise import DualPair, FarPair
+from ntkjax._kernel.operations.activation import DualPair, FarPair
 
 
 class _Point(NamedTuple):

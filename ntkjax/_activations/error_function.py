@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 
 from ntkjax._activations.arcsines import Arc, ArcPair, Arcsine
 from ntkjax._kernel.algebra.operation import operation
-from ntkjax._kernel.operations.pointwise import DualPair, FarPair
+from ntkjax._kernel.operations.activation import DualPair, FarPair
 
 Scalar = float | Array
 

@@ -30,7 +30,7 @@ from ntkjax._activations.smooth import (
     largest_std,
 )
 from ntkjax._kernel.algebra.operation import operation
-from ntkjax._kernel.operations.pointwise import DualPair
+from ntkjax._kernel.operations.activation import DualPair
 
 Scalar = float | Array
 

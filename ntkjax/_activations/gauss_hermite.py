@@ -24,7 +24,7 @@ from ntkjax._activations.forward import forwards
 from ntkjax._activations.scalar_function import ScalarFunction
 from ntkjax._kernel.algebra.operation import operation, static
 from ntkjax._kernel.algebra.roots import safe_sqrt
-from ntkjax._kernel.operations.pointwise import DualPair, FarPair
+from ntkjax._kernel.operations.activation import DualPair, FarPair
 
 #: Differences of so many rounding errors are nothing else.
 _NOISE = 64

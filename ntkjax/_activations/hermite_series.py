@@ -26,7 +26,7 @@ from ntkjax._activations.quadrature import Rule, point_expectations
 from ntkjax._activations.scalar_function import ScalarFunction
 from ntkjax._kernel.algebra.operation import operation, static
 from ntkjax._kernel.algebra.roots import clipped, positive_part, safe_sqrt
-from ntkjax._kernel.operations.pointwise import DualPair, FarPair
+from ntkjax._kernel.operations.activation import DualPair, FarPair
 
 #: Nodes of each interval: they resolve polynomials of the largest degree.
 _NODES, LARGEST = 40, 64

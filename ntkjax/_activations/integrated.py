@@ -21,7 +21,7 @@ from ntkjax._activations.quadrature import Rule, pair_moments, point_moments
 from ntkjax._activations.scalar_function import ScalarFunction
 from ntkjax._kernel.algebra.operation import operation, static
 from ntkjax._kernel.algebra.roots import safe_sqrt
-from ntkjax._kernel.operations.pointwise import DualPair, FarPair
+from ntkjax._kernel.operations.activation import DualPair, FarPair
 
 
 class _Point(NamedTuple):

@@ -27,7 +27,7 @@ from jax.typing import DTypeLike
 
 from ntkjax._activations.angle import Angle, Deviation, nearly_opposite
 from ntkjax._kernel.algebra.operation import operation, static
-from ntkjax._kernel.operations.pointwise import DualPair, FarPair
+from ntkjax._kernel.operations.activation import DualPair, FarPair
 
 
 class _Point(NamedTuple):

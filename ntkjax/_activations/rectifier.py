@@ -28,7 +28,7 @@ from ntkjax._kernel.algebra.boundary import materialized
 from ntkjax._kernel.algebra.operation import operation, static
 from ntkjax._kernel.algebra.pairs import Pairs, added
 from ntkjax._kernel.algebra.tangents import instantiated, is_zero
-from ntkjax._kernel.operations.pointwise import DualPair, transformed
+from ntkjax._kernel.operations.activation import DualPair, transformed
 
 Scalar = float | Array
 
@@ -113,10 +113,13 @@ def _transformed_jvp(how: tuple[bool, bool], primals: Any, tangents: Any) -> tup
     ntk = given.ntk
     if is_excess:
         product = first.std * second.std
-        ntk = added(ntk, product * jnp.where(jnp.signbit(root), -1, 1) * (1 - jnp.square(root)))
+        cosine = 1 - jnp.square(root)
+        if not acute:
+            cosine = jnp.where(jnp.signbit(root), -cosine, cosine)
+        ntk = added(ntk, product * cosine)
     # Backwards, one program of what is stored here.
     operands = (d_first.std, d_second.std, d_given), (rectifier, root, first, second, ntk)
-    change = materialized(lambda of: _change(is_excess, *of), operands)
+    change = materialized(lambda of: _change(is_excess, acute, *of), operands)
     if is_zero(d_rectifier):
         return made, change
     _, of_slopes = jax.jvp(
@@ -125,7 +128,7 @@ def _transformed_jvp(how: tuple[bool, bool], primals: Any, tangents: Any) -> tup
     return made, jax.tree.map(jnp.add, change, of_slopes)
 
 
-def _change(is_excess: bool, changes: tuple[Array, Array, Pairs], known: Any) -> Pairs:
+def _change(is_excess: bool, acute: bool, changes: tuple[Array, Array, Pairs], known: Any) -> Pairs:
     """How the pairs after f change with deviations, distances and tangent kernels.
 
     In the terms of `Turn`, of the signs the upper ones where the angle is not obtuse:
@@ -136,11 +139,13 @@ def _change(is_excess: bool, changes: tuple[Array, Array, Pairs], known: Any) ->
         dK = r1 dr1 + r2 dr2 - dD / 2.
     """
     (d_first, d_second, d_given), (rectifier, root, *points, ntk) = changes, known
-    turn = Turn.of(root, tuple(points), (d_first, d_second, d_given.moment))
+    turn = Turn.of(root, tuple(points), (d_first, d_second, d_given.moment), acute=acute)
     a, b = rectifier.negative_slope, rectifier.positive_slope
     bend, obtuse = (b - a) ** 2, 0.5 * (1 - turn.sign)
     slope = a * b + 0.5 * bend * (1 - obtuse) - bend / (2 * np.pi) * turn.sign * turn.theta
-    d_moment = slope * d_given.moment - bend / np.pi * turn.d_gap + bend * obtuse * turn.d_square
+    d_moment = slope * d_given.moment - bend / np.pi * turn.d_gap
+    if not acute:
+        d_moment = d_moment + bend * obtuse * turn.d_square
     if ntk is None:
         return Pairs(d_moment)
     d_ntk = d_given.ntk

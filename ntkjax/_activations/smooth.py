@@ -19,7 +19,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from ntkjax._kernel.algebra.roots import positive_part, safe_sqrt
-from ntkjax._kernel.operations.pointwise import DualPair, FarPair
+from ntkjax._kernel.operations.activation import DualPair, FarPair
 
 #: D above this part of 2 (v1 + v2) leaves S fewer digits than an activation may need.
 _NEARLY_OPPOSITE = 1 - 2.0**-8

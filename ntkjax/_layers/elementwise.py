@@ -5,7 +5,8 @@ from typing import Any
 
 from jax import Array
 
-from ntkjax._kernel.operations.pointwise import Activation, Dual
+from ntkjax._kernel.operations.activation import Activation
+from ntkjax._kernel.operations.pointwise import Dual
 from ntkjax._layers.checks import Shape
 from ntkjax._layers.finite import one_array, one_shape
 from ntkjax._layers.layer import Layer, make_layer

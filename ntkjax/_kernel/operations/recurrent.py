@@ -40,8 +40,8 @@ from ntkjax._kernel.algebra.operation import (
 from ntkjax._kernel.algebra.pairs import Pairs, added, covariance, rescaled
 from ntkjax._kernel.algebra.roots import positive_part
 from ntkjax._kernel.algebra.signal import Signal
+from ntkjax._kernel.operations.activation import Activation, ScaledActivation
 from ntkjax._kernel.operations.align import Align, check_sequence
-from ntkjax._kernel.operations.pointwise import Activation, ScaledActivation
 
 Scalar = float | Array
 

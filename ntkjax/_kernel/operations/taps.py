@@ -208,7 +208,9 @@ def _scattered(array: Array, masks: Masks, axes: Axes) -> Array:
             if (mask := masks[axis][tap]) is not None:
                 one = one * framed(mask, axis)
         total = total + one
-    inside = (slice(start, start + period) for start, (_, _, period) in zip(last, axes, strict=True))
+    inside = (
+        slice(start, start + period) for start, (_, _, period) in zip(last, axes, strict=True)
+    )
     return total[tuple(inside)]
 
 
