@@ -11,11 +11,12 @@ PARTS = {
     "blocks": "cost per entry of row 1 by block size",
     "depths": "... by depth",
     "sizes": "... by image size",
+    "gradients": "gradients of a loss through the kernel, of four networks (minutes)",
     "activations": "every nonlinearity, between two dense layers (minutes)",
     "accuracy": "float32 against float64 at near-equal points",
     "memory": f"peak memory of row 1 with a {MEMORY_BLOCK} x {MEMORY_BLOCK} block (minutes)",
 }
-USUAL = [part for part in PARTS if part not in ("memory", "activations")]
+USUAL = [part for part in PARTS if part not in ("memory", "activations", "gradients")]
 
 
 def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.Namespace:

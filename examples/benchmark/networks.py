@@ -48,6 +48,19 @@ def pooled(stax: Any, depth: int) -> Any:
     )
 
 
+def halved(stax: Any, depth: int) -> Any:
+    """`depth` convolutions, each with a pool that halves the image: the ConvNet of distillation."""
+    layers = []
+    for _ in range(depth):
+        layers += [*convolutions(stax, 1), stax.AvgPool((2, 2), strides=(2, 2))]
+    return stax.serial(*layers, stax.Flatten(), dense(stax))
+
+
+def flat(stax: Any, depth: int) -> Any:
+    """A fully connected network of images."""
+    return stax.serial(stax.Flatten(), fully_connected(stax, depth, "Relu"))
+
+
 def wide_resnet(stax: Any, block_size: int, k: int) -> Any:
     """The network of the README of neural_tangents, with its standard deviations."""
 
@@ -117,7 +130,9 @@ def nonlinearity(stax: Any, name: str) -> Any:
 NETWORKS = {
     "activation": one_activation,
     "convolutional": convolutional,
+    "flat": flat,
     "fully_connected": fully_connected,
+    "halved": halved,
     "myrtle5": myrtle5,
     "pooled": pooled,
     "wide_resnet": wide_resnet,

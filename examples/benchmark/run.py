@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from command_line import parse
+from gradients import GRADIENTS, gradients_table, measure_gradient
 from jobs import NEAR_EQUAL, ROWS, SCALINGS
 from measure import (
     Say,
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments, __doc__)
     results = json.loads(options.load.read_text()) if options.load else measure(options)
     tables = list(all_tables(results))
+    if results.get("gradients"):
+        tables.append(gradients_table(results["gradients"]))
     if results.get("activations"):
         tables.append(activations_table(results["activations"]))
     for table in tables:
@@ -74,7 +77,7 @@ def measure(options: Namespace) -> dict[str, Any]:
 
 
 def add(results: dict[str, Any], part: str, found: Any) -> None:
-    if part in ("rows", "accuracy", "activations"):
+    if part in ("rows", "gradients", "accuracy", "activations"):
         results.setdefault(part, []).append(found)
     else:
         results[part] = found
@@ -100,6 +103,14 @@ def planned(options: Namespace) -> list[Task]:
                     lambda say, s=scaling, c=cases: measure_scaling(s, c, repeats, say),
                 )
             )  # fmt: skip
+    if "gradients" in options.what:
+        tasks += [
+            (
+                "gradients", f"gradient through {case.title}",
+                lambda say, case=case: measure_gradient(case, python, repeats, say),
+            )
+            for case in GRADIENTS
+        ]  # fmt: skip
     if "activations" in options.what:
         tasks += [
             (

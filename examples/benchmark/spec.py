@@ -21,6 +21,8 @@ class Spec(NamedTuple):
     twins: float = 0.0
     # The answer contains the kernel between the first points, this many on either side.
     keep: int = 8
+    # Instead of the kernel, the loss of dataset distillation through it: "value" or "gradient".
+    loss: str = ""
 
     def to_json(self) -> str:
         return json.dumps(self._asdict())

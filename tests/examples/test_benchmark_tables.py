@@ -10,6 +10,7 @@ import run
 from arithmetic import accuracy, by_law, cost_ms, digits, largest_difference, speedup
 from charts import plot
 from command_line import USUAL, parse
+from gradients import GRADIENTS, gradients_table
 from jobs import ROWS
 from nonlinearities import activations_table
 from processes import WorkerError
@@ -73,6 +74,24 @@ def test_nonlinearities_are_compared_by_the_pair():
     assert cells(table, "Erf")[3:5] == ["0.667 x", "NO"]
     assert cells(table, "Tanh")[2:5] == ["–", "–", "–"]
     assert table.notes == [f"Tanh, {PEER}: no stax.Tanh"]
+
+
+def test_gradients_stand_beside_their_loss_and_the_peer():
+    flat, _, _, pooled = GRADIENTS
+    both = {
+        "case": flat.title,
+        f"{OURS}, value": made_up_side([0.01]),
+        f"{OURS}, gradient": made_up_side([0.04]),
+        f"{PEER}, gradient": made_up_side([0.2]),
+        "difference": 1e-6,
+        "compared": 64,
+        "notes": {},
+    }
+    alone = {"case": pooled.title, "notes": {f"{OURS}, value": "out of memory"}}
+    table = gradients_table([both, alone])
+    assert cells(table, flat.title)[1:7] == ["10", "40", "4", "200", "5 x", "1.0e-06 (of 64)"]
+    assert cells(table, pooled.title)[1:6] == ["–"] * 5
+    assert table.notes == [f"{pooled.title}, {OURS}, value: out of memory"]
 
 
 def test_costs_are_shared_between_pairs():
@@ -223,7 +242,7 @@ def test_the_plan_holds_what_was_asked_for():
     assert usual.count("rows") == len(ROWS)
     assert set(usual) == set(USUAL)
     assert "memory" not in usual
-    assert set(parts("--what", "all")) == {*USUAL, "memory", "activations"}
+    assert set(parts("--what", "all")) == {*USUAL, "memory", "activations", "gradients"}
 
 
 def test_defaults_and_quick():
@@ -246,5 +265,5 @@ def test_help_lists_rows_and_parts(capsys):
     text = capsys.readouterr().out
     for row in ROWS:
         assert f"{row.number}  {row.title}" in text
-    for part in [*USUAL, "memory", "activations"]:
+    for part in [*USUAL, "memory", "activations", "gradients"]:
         assert f"  {part} " in text

@@ -2,6 +2,7 @@
 
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -53,6 +54,19 @@ def test_twins_lie_at_the_relative_distance():
     assert kernel.shape == (6, 6)
     np.testing.assert_allclose(kernel, kernel.T, atol=1e-6)
     np.testing.assert_allclose(np.diag(kernel[3:, :3]), np.diag(kernel[:3, :3]), rtol=0.05)
+
+
+def test_a_gradient_is_that_of_the_loss():
+    spec = TINY._replace(dtype="float64", keep=3)
+    x1, x2 = (jnp.asarray(points(side, count)) for side, count in enumerate(TINY.block))
+    loss = worker.loss_of(spec._replace(loss="value"))
+    gradient = worker.loss_of(spec._replace(loss="gradient"))(x1, x2)
+    assert gradient.shape == x1.shape
+    step = 1e-5 * jnp.zeros_like(x1).at[1, 2].set(1.0)
+    slope = (loss(x1 + step, x2) - loss(x1 - step, x2)) / 2e-5
+    np.testing.assert_allclose(slope, [[gradient[1, 2]]], rtol=1e-6)
+    answer = worker.Measurement(spec._replace(loss="gradient", dtype="float32")).turn()
+    np.testing.assert_allclose(answer["ntk"], gradient, rtol=1e-3, atol=1e-6)
 
 
 def test_a_spec_survives_the_command_line():
