@@ -6,6 +6,7 @@ array within `jax.shard_map` tells over which axes of the mesh it varies, under 
 an equation of a traced program is evaluated by itself has changed as well.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -22,6 +23,17 @@ def is_traced(value: Any) -> bool:
 def is_concrete(tree: Any) -> bool:
     """Whether all arrays of a pytree have values now, none being traced by jit, grad or vmap."""
     return not any(map(is_traced, jax.tree.leaves(tree)))
+
+
+def is_within_program() -> bool:
+    """Whether a program of the caller's is being traced; all that is computed is part of it."""
+    return is_traced(jax.lax.neg(_zero()))
+
+
+@functools.cache
+def _zero() -> jax.Array:
+    with jax.ensure_compile_time_eval():
+        return jax.numpy.zeros(())
 
 
 def varying_axes(array: Any) -> frozenset[Any]:

@@ -1,16 +1,16 @@
 """`KernelFn`: the callable that users know as `kernel_fn`."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.algebra.errors import UnsupportedLayerError
-from ntkjax._kernel.algebra.graph import Part, Value, keywords_of
+from ntkjax._kernel.algebra.graph import Part, Value
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.operation import LayerError
 from ntkjax._kernel.arguments import (
@@ -26,6 +26,7 @@ from ntkjax._kernel.containers import container_after, container_of, filled
 from ntkjax._kernel.engine.execute import carried_out
 from ntkjax._kernel.get import answer, requested_names
 from ntkjax._kernel.keywords import checked_keywords
+from ntkjax._kernel.known_network import KnownNetwork, in_dtype
 from ntkjax._kernel.options import with_axes, with_options
 from ntkjax._kernel.plan.forecast import Forecast, forecast
 from ntkjax._kernel.plan.network import network_plan
@@ -54,6 +55,11 @@ class KernelFn:
 
     def __repr__(self) -> str:
         return f"kernel_fn of {self.label}"
+
+    @functools.cached_property
+    def _known(self) -> KnownNetwork:
+        """What calls need to know of the network."""
+        return KnownNetwork(self.part)
 
     @property
     def __name__(self) -> str:
@@ -120,13 +126,14 @@ class KernelFn:
             diagonal_spatial = True
         request = _request(names, diagonal_spatial, intermediates)
         container = container_of(x1, is_list_of_inputs)
+        known = self._known
         part, kwargs = with_options(
-            self.part, {"pattern": pattern, **kwargs}, x1, keywords_of(self.part)
+            self.part, {"pattern": pattern, **kwargs}, x1, known.options, known.keywords
         )
-        keywords = checked_keywords(part, _NAMED, kwargs)
+        keywords = checked_keywords(known.keywords_of(part), _NAMED, kwargs)
         part = with_axes(part, container, batch_axis, channel_axis)
         inputs, structure = inputs_of_call(x1, x2, config.keeps_dtype, keywords, mask_constant)
-        call = _Call(_in_dtype(part, dtype_of(inputs)), structure, request)
+        call = _Call(known.in_dtype(part, dtype_of(inputs)), structure, request)
         try:
             kernels = call.kernels(inputs)
             if diagonal_batch is False and request.cov:
@@ -175,10 +182,10 @@ class KernelFn:
         names = requested_names(get, FIELDS, "a Kernel")
         request = _request(names, diagonal_spatial, intermediates)
         container = container_of(shape1, is_list_of_shapes)
-        keywords = checked_keywords(self.part, _NAMED, kwargs)
+        keywords = checked_keywords(self._known.keywords, _NAMED, kwargs)
         part = with_axes(self.part, container, batch_axis, channel_axis)
         inputs, structure = shapes_of_plan(shape1, shape2, kind, keywords, mask_constant)
-        plan, _ = network_plan(_in_dtype(part, kind), inputs, structure, request)
+        plan, _ = network_plan(in_dtype(part, kind), inputs, structure, request)
         return forecast(plan, kind.itemsize, config.resources())
 
 
@@ -238,16 +245,6 @@ def _hold_equal_positions(x1: Any) -> bool:
     """Whether some input is a kernel of equal positions alone."""
     leaves = jax.tree.leaves(x1, is_leaf=lambda item: isinstance(item, Kernel))
     return any(isinstance(item, Kernel) and item.diagonal_spatial for item in leaves)
-
-
-def _in_dtype(part: Part, dtype: Any) -> Part:
-    """The same network, its traced numbers in the dtype of the kernel, as Python's numbers are."""
-
-    def converted(leaf: Any) -> Any:
-        is_float = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, np.floating)
-        return jnp.asarray(leaf, dtype) if is_float else leaf
-
-    return jax.tree.map(converted, part)
 
 
 def _request(

@@ -15,7 +15,6 @@ from jax import Array
 
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.algebra.errors import UnsupportedError
-from ntkjax._kernel.algebra.graph import Part, keywords_of
 from ntkjax._kernel.arrays import check_finite, default_float, describe, real_array
 
 Data = dict[str, Any]
@@ -24,12 +23,13 @@ Data = dict[str, Any]
 _UNUSED = {"pattern": (None,)}
 
 
-def checked_keywords(part: Part, named: tuple[str, ...], kwargs: dict[str, Any]) -> Data:
+def checked_keywords(
+    taken: tuple[str, ...], named: tuple[str, ...], kwargs: dict[str, Any]
+) -> Data:
     """Those keywords that bring arrays to some layer; refuses what would be ignored.
 
-    `named` are the keywords that `kernel_fn` itself names.
+    `taken` are the keywords of the layers, and `named` those that `kernel_fn` itself names.
     """
-    taken = keywords_of(part)
     given = {name: value for name, value in kwargs.items() if not _is_none(value)}
     for name, value in kwargs.items():
         if name not in (*taken, *_UNUSED):

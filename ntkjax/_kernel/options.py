@@ -66,13 +66,14 @@ def options_of(part: Part) -> set[str]:
 
 
 def with_options(
-    part: Part, kwargs: dict[str, Any], x1: Any, taken: tuple[str, ...]
+    part: Part, kwargs: dict[str, Any], x1: Any, options: set[str], taken: tuple[str, ...]
 ) -> tuple[Part, dict[str, Any]]:
     """The network with the keywords of users' layers in their places, and the other keywords.
 
-    `taken` are those that layers of ours take, as arrays of the images.
+    `options` are those that users' layers take, and `taken` those that layers of ours take, as
+    arrays of the images.
     """
-    options = options_of(part) & set(kwargs)
+    options = options & set(kwargs)
     if not options:
         return part, kwargs
     # None is no value, as of any keyword.

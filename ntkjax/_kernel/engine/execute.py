@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ntkjax._jax_compat import is_concrete
+from ntkjax._jax_compat import is_concrete, is_within_program
 from ntkjax._kernel.algebra.graph import Part, Value, map_value
 from ntkjax._kernel.engine.evaluate import (
     evaluate,
@@ -57,8 +57,7 @@ def carried_out(
     if len(items) > count:
         shapes = shapes_of((part, items))
     # Within a program, also what does not depend on its arguments is a part of it.
-    arrays = *jax.tree.leaves((part, items)), jnp.zeros(())
-    if not is_concrete(arrays):
+    if is_within_program() or not is_concrete((part, items)):
         return _compiled(_one_program)(part, items, structure, request, resources.alone())
     tiling, may_be_unscaled = _tiling(*shapes, structure, request, resources)
     if may_be_unscaled:
