@@ -230,6 +230,8 @@ def _alike(unknown: np.ndarray) -> list[np.ndarray]:
     if not len(rows):
         return []
     _, group = np.unique(np.packbits(unknown[rows], axis=1), axis=0, return_inverse=True)
+    # NumPy 2.0 gives the inverse an axis more.
+    group = group.reshape(-1)
     return [rows[group == k] for k in range(group.max() + 1)]
 
 

@@ -36,9 +36,9 @@ def held_as(kernel, make):
 @pytest.mark.parametrize(
     ("make", "dtype", "rtol"),
     [
-        (np.asarray, np.float64, 1e-12),
-        (np.ndarray.tolist, np.float64, 1e-12),
-        (lambda a: a.astype(">f8"), np.float64, 1e-12),
+        (np.asarray, np.float64, 1e-7),
+        (np.ndarray.tolist, np.float64, 1e-7),
+        (lambda a: a.astype(">f8"), np.float64, 1e-7),
         (np.float32, np.float32, 1e-5),
         (np.float16, np.float32, 1e-2),
         (jnp.bfloat16, np.float32, 5e-2),
@@ -46,6 +46,7 @@ def held_as(kernel, make):
     ids=["NumPy", "lists", "big-endian", "float32", "float16", "bfloat16"],
 )
 def test_a_kernel_holds_any_numbers(kernel, make, dtype, rtol):
+    """Without its distance, a kernel has the angles of equal points to half of the digits."""
     whole = SECOND(kernel, get="ntk")
     held = SECOND(held_as(kernel, make), get="ntk")
     assert held.dtype == dtype
@@ -99,7 +100,7 @@ scattered = kernel.replace(
 for devices in (None, first, second):
     with ntkjax.config.set(devices=devices):
         for found in (above(below(here, there), get="ntk"), above(scattered, get="ntk")):
-            np.testing.assert_allclose(found, exact, rtol=1e-12)
+            np.testing.assert_allclose(found, exact, rtol=1e-7)
             assert found.devices() == {second}, found.devices()
 """
 

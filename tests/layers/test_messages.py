@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse
+from jax import export
 
 import ntkjax
 from ntkjax.stax import Conv, Dense, FanOut, GlobalAvgPool, Relu, parallel, serial
@@ -33,9 +34,9 @@ def by_index(kernel):
 
 
 def exported():
-    shape = jax.export.symbolic_shape("n, 3")
+    shape = export.symbolic_shape("n, 3")
     fn = jax.jit(lambda x: KERNEL_FN(x, None, "ntk"))
-    return jax.export.export(fn)(jax.ShapeDtypeStruct(shape, jnp.float32))
+    return export.export(fn)(jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
 def ensemble(**arguments):
