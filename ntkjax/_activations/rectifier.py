@@ -99,6 +99,13 @@ class Rectifier:
 def _transformed(
     how: tuple[bool, bool], rectifier: Rectifier, first: Deviation, second: Deviation, given: Pairs
 ) -> Pairs:
+    return _plainly_transformed(how, rectifier, first, second, given)
+
+
+def _plainly_transformed(
+    how: tuple[bool, bool], rectifier: Rectifier, first: Deviation, second: Deviation, given: Pairs
+) -> Pairs:
+    """Without a rule of derivatives."""
     is_excess, acute = how
     return transformed(rectifier.pair(first, second, given.moment, acute=acute), given, is_excess)
 
@@ -123,7 +130,9 @@ def _transformed_jvp(how: tuple[bool, bool], primals: Any, tangents: Any) -> tup
     if is_zero(d_rectifier):
         return made, change
     _, of_slopes = jax.jvp(
-        lambda one: _transformed(how, one, *primals[1:]), (rectifier,), (instantiated(d_rectifier),)
+        lambda one: _plainly_transformed(how, one, *primals[1:]),
+        (rectifier,),
+        (instantiated(d_rectifier),),
     )
     return made, jax.tree.map(jnp.add, change, of_slopes)
 
