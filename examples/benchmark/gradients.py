@@ -13,7 +13,7 @@ from jobs import IMAGE
 from measure import Record, Say, side
 from processes import Worker, WorkerError, in_turn
 from spec import OURS, PEER, Spec
-from tables import NOTHING, Table, difference_cell
+from tables import NOTHING, Table, case_notes, difference_cell
 
 PARTS = ("value", "gradient")
 
@@ -95,17 +95,12 @@ def gradients_table(records: Sequence[Mapping[str, Any]]) -> Table:
                 f"{gradient['first']:.1f}" if gradient else NOTHING,
             ]
         )
-    notes = [
-        f"{record['case']}, {where}: {note}"
-        for record in records
-        for where, note in record["notes"].items()
-    ]
     headers = [
         "network", "loss", "and gradient", "over loss", PEER, "faster", "gradients differ by",
         "first call, s",
     ]  # fmt: skip
     title = "ms of the loss of dataset distillation, and of its value and gradient; float32"
-    return Table(title, headers, cells, notes)
+    return Table(title, headers, cells, case_notes(records))
 
 
 def ms_cell(side: Mapping[str, Any] | None) -> str:

@@ -142,11 +142,7 @@ def accuracy_table(records: Sequence[Results]) -> Table:
                 share = found["eigenvalue"] / found["true_eigenvalue"]
                 numbers = [f"{found['error']:.1e}", f"{share:.4f}"]
                 cells.append([record["case"], package, *numbers])
-    notes = [
-        f"{record['case']}, {where}: {note}"
-        for record in records
-        for where, note in record["notes"].items()
-    ]
+    notes = case_notes(records)
     differences = [record["difference"] for record in records if "difference" in record]
     if differences:
         notes.append(f"The float64 kernels of both differ by at most {max(differences):.1e}.")
@@ -155,6 +151,15 @@ def accuracy_table(records: Sequence[Results]) -> Table:
     ]  # fmt: skip
     title = "The float32 NTK of points that each have a near-equal one, against float64"
     return Table(title, headers, cells, notes)
+
+
+def case_notes(records: Sequence[Results]) -> list[str]:
+    """What went wrong, and where."""
+    return [
+        f"{record['case']}, {where}: {note}"
+        for record in records
+        for where, note in record["notes"].items()
+    ]
 
 
 def cost_cell(side: Results | None, whole: bool) -> str:

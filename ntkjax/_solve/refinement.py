@@ -88,6 +88,4 @@ def _residual(matrix: Array, shift: Array, solution: Array, right: Array) -> Arr
             return jax.lax.dynamic_update_slice_in_dim(left, made, begin, 0)
 
         count = -(-len(matrix) // size)
-        # The counter has the caller's dtype, who may not know float64, or older JAX mixes both.
-        first, last = np.int32(0), np.int32(count)
-        return jax.lax.fori_loop(first, last, add_rows, jnp.zeros_like(right))
+        return jax.lax.fori_loop(0, count, add_rows, jnp.zeros_like(right))

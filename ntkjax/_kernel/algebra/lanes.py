@@ -113,8 +113,10 @@ class Lanes:
         return jnp.expand_dims(array, -2)
 
     def _along_first(self, array: Array) -> Array:
-        if not self.several or array.shape[-2] == 1:
-            return array[..., 0, :, None] if self.several else jnp.expand_dims(array, -1)
+        if not self.several:
+            return jnp.expand_dims(array, -1)
+        if array.shape[-2] == 1:  # alike on all diagonals
+            return array[..., 0, :, None]
         return _for_each_second(self.images[-1], array)
 
     def of_same(self, same: Array) -> Array:

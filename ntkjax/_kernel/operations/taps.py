@@ -201,7 +201,7 @@ def _scattered(array: Array, masks: Masks, axes: Axes) -> Array:
 
     total = jnp.zeros((), array.dtype)
     for taps in itertools.product(*masks):
-        shifts = [(last[k] - starts[k][tap]) for k, tap in enumerate(taps)]
+        shifts = [last[k] - starts[k][tap] for k, tap in enumerate(taps)]
         around = [(shift, end - shift, 0) for shift, end in zip(shifts, ends, strict=True)]
         one = lax.pad(array, total.dtype.type(0), [*around, *[(0, 0, 0)] * (array.ndim - ndim)])
         for axis, tap in enumerate(taps):
