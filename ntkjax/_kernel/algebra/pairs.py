@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ntkjax._kernel.algebra.roots import clipped
+from ntkjax._kernel.algebra.roots import clipped, positive_part
 
 
 @jax.tree_util.register_dataclass
@@ -136,7 +136,7 @@ def mixed_distance(mixed: Array, first: Mixture, second: Mixture) -> Array:
     `mixed` is M[P, Q] = sum_ij a_Pi a_Qj D[p_i, q_j].
     """
     across = across_masses(first, second)
-    return jnp.maximum(mixed - first.energy - second.energy + across, 0.0)
+    return positive_part(mixed - first.energy - second.energy + across)
 
 
 def across_masses(first: Mixture, second: Mixture) -> Array:
