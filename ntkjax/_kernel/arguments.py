@@ -51,6 +51,8 @@ def inputs_of_call(
             if differ:
                 item = _with_other_images(item)
             return KernelWithData.of(item, data1, data2) if data1 else item
+        if not data1:
+            return item
         first, second = item
         with_data = dataclasses.replace(first, data=data1)
         return with_data, None if second is None else dataclasses.replace(second, data=data2)
@@ -281,6 +283,8 @@ def _mask_of_kernel(name: str, mask: Any, shape: tuple[int, ...], channel_axis: 
 def _in_one_dtype(flat: list[Any]) -> list[Any]:
     """The same inputs, and their data, in the widest dtype of the inputs."""
     dtype = dtype_of(flat)
+    if all(a.dtype == dtype for a in jax.tree.leaves(flat)):
+        return flat
 
     def converted(a: Any) -> Any:
         return a.astype(dtype) if jnp.issubdtype(a.dtype, np.floating) else a

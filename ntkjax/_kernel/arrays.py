@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, dtypes
 
 from ntkjax._jax_compat import is_concrete
 
@@ -41,7 +41,7 @@ def is_numbers(value: object) -> bool:
 
 def default_float() -> np.dtype:
     """JAX's own floating-point type: float64 where `jax_enable_x64` is on, else float32."""
-    return np.dtype(jnp.result_type(float))
+    return np.dtype(dtypes.canonicalize_dtype(float))
 
 
 def kernel_dtype(dtype: Any, keeps_dtype: bool) -> np.dtype:
@@ -130,7 +130,10 @@ def as_floats(name: str, value: Any, keeps_dtype: bool = False, *, warns: bool =
         # JAX does not take all that NumPy has (float128); what is too large becomes infinite.
         with np.errstate(over="ignore"):
             array = array.astype(wide)
-    return jnp.asarray(array, kernel_dtype(array.dtype, keeps_dtype))
+    dtype = kernel_dtype(array.dtype, keeps_dtype)
+    if isinstance(array, Array) and array.dtype == dtype and not array.weak_type:
+        return array  # A conversion takes longer to find that there is none.
+    return jnp.asarray(array, dtype)
 
 
 def _warn_of_narrowing(name: str, dtype: Any, wide: np.dtype) -> None:

@@ -31,7 +31,7 @@ from ntkjax._kernel.options import with_axes, with_options
 from ntkjax._kernel.plan.forecast import Forecast, forecast
 from ntkjax._kernel.plan.network import network_plan
 from ntkjax._kernel.plan.plan import Request
-from ntkjax._kernel.same_batches import are_same, tells_examples_apart, with_second, without_second
+from ntkjax._kernel.same_batches import are_same, with_second, without_second
 
 #: Fields of a kernel that `get` may name.
 FIELDS = tuple(field.name for field in dataclasses.fields(Kernel))
@@ -133,7 +133,7 @@ class KernelFn:
         keywords = checked_keywords(known.keywords_of(part), _NAMED, kwargs)
         part = with_axes(part, container, batch_axis, channel_axis)
         inputs, structure = inputs_of_call(x1, x2, config.keeps_dtype, keywords, mask_constant)
-        call = _Call(known.in_dtype(part, dtype_of(inputs)), structure, request)
+        call = _Call(known, known.in_dtype(part, dtype_of(inputs)), structure, request)
         try:
             kernels = call.kernels(inputs)
             if diagonal_batch is False and request.cov:
@@ -141,7 +141,8 @@ class KernelFn:
         except LayerError as error:
             # The engine's own frames would bury the message.
             raise type(error)(str(error)) from None
-        after = None if intermediates else container_after(self.part, container)
+        is_one = intermediates or not isinstance(kernels, tuple)
+        after = None if is_one else container_after(self.part, container)
         return filled(kernels, after, lambda kernel: _pick(kernel, get, names))
 
     def plan(
@@ -193,6 +194,7 @@ class KernelFn:
 class _Call:
     """A network, where its inputs go, and what is asked of it."""
 
+    known: KnownNetwork
     part: Part
     structure: Value
     request: Request
@@ -211,7 +213,7 @@ class _Call:
         # Under `grad`, batches are known to be equal, and still each is a variable of its own.
         if same is True and is_concrete(jax.tree.leaves(items)):
             return self.made_once(items)
-        if same is None or same is False or not tells_examples_apart(self.part):
+        if same is None or same is False or not self.known.tells_examples_apart:
             return self.made(items)
         return jax.lax.cond(jnp.asarray(same), self.made_once, self.made, items)
 

@@ -1,7 +1,7 @@
 """What calls of a `kernel_fn` need to know of its network, found once.
 
 Optimisers call kernels of few points thousands of times. Then the time of a call is that of walking
-through the layers, and of handing each of their numbers to the device.
+through the layers, and of handing each of their numbers to the device (see `algebra/packed.py`).
 """
 
 import dataclasses
@@ -14,8 +14,10 @@ import numpy as np
 
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.algebra.graph import Part, keywords_of
+from ntkjax._kernel.algebra.packed import packed
 from ntkjax._kernel.arrays import default_float
 from ntkjax._kernel.options import options_of
+from ntkjax._kernel.same_batches import tells_examples_apart
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,6 +38,11 @@ class KnownNetwork:
         return options_of(self.part)
 
     @functools.cached_property
+    def tells_examples_apart(self) -> bool:
+        """Whether the kernel of an example with itself is another one than with its copy."""
+        return tells_examples_apart(self.part)
+
+    @functools.cached_property
     def _is_concrete(self) -> bool:
         return is_concrete(self.part)
 
@@ -51,8 +58,7 @@ class KnownNetwork:
         if key not in self._on_device:
             # Also within a program of the caller's, where new arrays would be a part of it.
             with jax.ensure_compile_time_eval():
-                made = jax.tree.map(jnp.asarray, in_dtype(part, dtype))
-            self._on_device[key] = made
+                self._on_device[key] = packed(in_dtype(part, dtype))
         return self._on_device[key]
 
 
