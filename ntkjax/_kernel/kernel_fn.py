@@ -224,7 +224,7 @@ class _Call:
                 "kernel_fn: diagonal_batch=False, but x1 is a Kernel, whose cov1 is of single "
                 "examples; pass arrays, with the layers that made the kernel in front."
             )
-        request = dataclasses.replace(self.request, ntk=False, cov=False, distance=False)
+        request = dataclasses.replace(self.request, nngp=True, ntk=False, cov=False, distance=False)
         alone = dataclasses.replace(self, request=request)
         first, second = (
             None if items[0][k] is None else alone.made([(item[k], None) for item in items])
@@ -264,6 +264,7 @@ def _request(
         diagonal_spatial=equal,
         intermediates=intermediates,
         distance=names is None or "distance" in names,
+        nngp=names is None or "nngp" in names,
     )
 
 

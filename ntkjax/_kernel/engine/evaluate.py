@@ -4,7 +4,7 @@ A call on 100 and 60 images of 32 x 32 pixels under a global pool, in tiles of 3
 
     prepared      the batches and the kernels of single images, cut into 4 and 2 groups of images;
     tile_made     for each of 8 tiles, its kernels, (32, 32);
-    finished      the tiles put together and cut to size, (100, 60), as `Kernel`.
+    finished      the tiles put together, (100, 60), as `Kernel`.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from jax import Array, lax
 
 from ntkjax._kernel.algebra.batch import Batch, data_of_kernel
 from ntkjax._kernel.algebra.boundary import materialized
-from ntkjax._kernel.algebra.diagonals import to_matrix
+from ntkjax._kernel.algebra.diagonals import Diagonals, to_matrix
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.engine.alike import are_alike
@@ -44,10 +44,10 @@ def evaluate(plan: Plan, inputs: dict[int, Input], resources: Resources) -> list
     if tiling is None:
         owns = _own_kernels(plan, _batches(plan, inputs))
         pieces = _outputs(plan, _all_pairs(plan, inputs, owns), _given(inputs))
-        return _kernels(plan, inputs, pieces, owns)
+        return _kernels(plan, inputs, _matrices(plan, pieces), owns)
     owns, parts = prepared(plan, inputs, tiling)
 
-    def compute(parts: Any, tile: Any) -> list[Pairs]:
+    def compute(parts: Any, tile: Any) -> Any:
         return tile_made(plan, tiling, parts, tile)
 
     return finished(plan, inputs, tiling, over_tiles(tiling, compute, parts), owns)
@@ -77,8 +77,8 @@ def may_be_unscaled(plan: Plan, inputs: dict[int, Input]) -> Array:
     return are_alike(plan, _together(plan, batches), sum(plan.counts))
 
 
-def tile_made(plan: Plan, tiling: Tiling, parts: Any, tile: Any) -> list[Pairs]:
-    """The outputs for the pairs of one tile, images in front; of a share, what the pool is made of.
+def tile_made(plan: Plan, tiling: Tiling, parts: Any, tile: Any) -> Any:
+    """The matrices of the pairs of one tile; of a share, what the pool is made of, images in front.
 
     Shares are added up before what comes after the pool, which is not linear.
     """
@@ -103,29 +103,24 @@ def tile_made(plan: Plan, tiling: Tiling, parts: Any, tile: Any) -> list[Pairs]:
         pairing = dataclasses.replace(pairing, share=(tile[2], tiling.shares))
         sweep = sweep_of(plan, plan.joint, pairing.counts[-1])
         rows = [swept(plan, sweep, pairing, {})[plan.joint]]
-    else:
-        rows = _outputs(plan, pairing)
-    made = [piece.map(lambda a: jnp.moveaxis(a, (-2, -1), (0, 1))) for piece in rows]
-    return made if tiling.shares > 1 else exactly_symmetric(tiling, made, tile)
+        return [piece.map(lambda a: jnp.moveaxis(a, (-2, -1), (0, 1))) for piece in rows]
+    return exactly_symmetric(tiling, _matrices(plan, _outputs(plan, pairing)), tile)
 
 
 def finished(
-    plan: Plan, inputs: dict[int, Input], tiling: Tiling, made: list[Pairs], owns: list[Own]
+    plan: Plan, inputs: dict[int, Input], tiling: Tiling, made: Any, owns: list[Own]
 ) -> list[Kernel]:
     """The kernels of the outputs, of all tiles put together."""
     first, second = plan.counts
-
-    def back(array: Array) -> Array:
-        return jnp.moveaxis(array[:first, :second], (0, 1), (-2, -1))
-
-    pieces = [piece.map(back) for piece in made]
-    if tiling.shares > 1:
-        assert plan.joint is not None
-        pairing = _all_pairs(plan, inputs, owns, tiling.most)
-        rows = {plan.joint: stored(plan, plan.joint, pieces[0], pairing)}
-        pieces = _outputs(plan, pairing, rows)
-    is_done = tiling.symmetric and tiling.shares == 1
-    return _kernels(plan, inputs, pieces, owns, is_done=is_done)
+    made = jax.tree.map(lambda a: a[:first, :second], made)
+    if tiling.shares == 1:
+        return _kernels(plan, inputs, made, owns, is_done=tiling.symmetric)
+    assert plan.joint is not None
+    pairing = _all_pairs(plan, inputs, owns, tiling.most)
+    (piece,) = made
+    total = piece.map(lambda a: jnp.moveaxis(a, (0, 1), (-2, -1)))
+    pieces = _outputs(plan, pairing, {plan.joint: stored(plan, plan.joint, total, pairing)})
+    return _kernels(plan, inputs, _matrices(plan, pieces), owns)
 
 
 def tiles_for(plan: Plan, inputs: dict[int, Any], resources: Resources) -> Tiling | None:
@@ -233,17 +228,48 @@ def _outputs(plan: Plan, pairing: Pairing, given: dict[int, Any] | None = None) 
     return [made[index] for index in plan.outputs]
 
 
+def _matrices(plan: Plan, pieces: list[Pairs]) -> list[dict[str, Array]]:
+    """Of each output the kernels of pairs that were asked for, by name, in the users' layout."""
+
+    def of_output(index: int, pairs: Pairs) -> dict[str, Array]:
+        rows = {
+            "nngp": pairs.moment if plan.request.nngp else None,
+            "ntk": pairs.ntk,
+            "distance": pairs.distance,
+        }
+        cross = plan.places[index].cross
+        return {
+            k: _in_users_layout(plan, index, a, cross) for k, a in rows.items() if a is not None
+        }
+
+    return [of_output(index, piece) for index, piece in zip(plan.outputs, pieces, strict=True)]
+
+
+def _in_users_layout(plan: Plan, index: int, rows: Array, diagonals: Diagonals) -> Array:
+    """Diagonals of an output, with images last, as images and then pairs of positions."""
+    if not _has_equal_positions(plan, index):
+        return to_matrix(rows, diagonals)
+    image = rows[diagonals.row_index((0,) * diagonals.ndim)][diagonals.crop]
+    ndim = diagonals.ndim
+    return image.transpose(*range(ndim, image.ndim), *range(ndim))
+
+
+def _has_equal_positions(plan: Plan, index: int) -> bool:
+    """Whether an output has positions, of which equal ones were asked for."""
+    return plan.request.diagonal_spatial and bool(plan.nodes[index].signal.sizes)
+
+
 def _kernels(
     plan: Plan,
     inputs: dict[int, Input],
-    pieces: list[Pairs],
+    matrices: list[dict[str, Array]],
     owns: list[Own],
     *,
     is_done: bool = False,
 ) -> list[Kernel]:
     """The kernels of the outputs; `is_done` says that these are exactly symmetric already."""
-    pairs = zip(plan.outputs, pieces, strict=True)
-    kernels = [_kernel(plan, index, piece, owns, is_done) for index, piece in pairs]
+    pairs = zip(plan.outputs, matrices, strict=True)
+    kernels = [_kernel(plan, index, of_pairs, owns, is_done) for index, of_pairs in pairs]
     masks = [propagated(plan, batches) for batches in _batches(plan, inputs)]
     if not masks[0]:
         return kernels
@@ -256,37 +282,25 @@ def _kernels(
     ]
 
 
-def _kernel(plan: Plan, index: int, pairs: Pairs, owns: list[Own], is_done: bool) -> Kernel:
-    """The kernel of an output, in the layout that users see."""
-    place, signal = plan.places[index], plan.nodes[index].signal
-    equal = plan.request.diagonal_spatial and bool(signal.sizes)
-
-    def layout(rows: Array | None, diagonals: Any) -> Array | None:
-        if rows is None:
-            return None
-        if not equal:
-            return to_matrix(rows, diagonals)
-        image = rows[diagonals.row_index((0,) * diagonals.ndim)][diagonals.crop]
-        ndim = diagonals.ndim
-        return image.transpose(*range(ndim, image.ndim), *range(ndim))
-
-    def both(rows: Array | None) -> Array | None:
-        """Of a batch with itself exactly symmetric, though its entries are rounded apart."""
-        matrix = layout(rows, place.cross)
-        if matrix is None or not plan.symmetric or is_done:
-            return matrix
-        return mirrored(matrix, positions=not equal)
+def _kernel(
+    plan: Plan, index: int, matrices: dict[str, Array], owns: list[Own], is_done: bool
+) -> Kernel:
+    """The kernel of an output."""
+    equal = _has_equal_positions(plan, index)
+    if plan.symmetric and not is_done:
+        # Of a batch with itself exactly symmetric, though its entries are rounded apart.
+        matrices = {name: mirrored(a, positions=not equal) for name, a in matrices.items()}
 
     def own(side: int) -> Array | None:
         rows = owns[side].outputs.get(index)
-        return None if rows is None else layout(rows, plan.of_images.places[index].cross)
+        if rows is None:
+            return None
+        return _in_users_layout(plan, index, rows, plan.of_images.places[index].cross)
 
     return Kernel.of_signal(
-        signal,
+        plan.nodes[index].signal,
         diagonal_spatial=equal,
-        nngp=both(pairs.moment),
-        ntk=both(pairs.ntk),
-        distance=both(pairs.distance),
+        **{"nngp": None, "ntk": None, **matrices},
         cov1=own(0),
         cov2=None if plan.symmetric else own(1),
         x1_is_x2=jnp.asarray(plan.symmetric),

@@ -32,7 +32,7 @@ from ntkjax._kernel.engine.evaluate import (
     tiles_for,
 )
 from ntkjax._kernel.engine.stages import of_shapes, shapes_of, with_stages
-from ntkjax._kernel.engine.tiles import with_tile
+from ntkjax._kernel.engine.tiles import empty, with_tile
 from ntkjax._kernel.plan.forecast import has_costly_scales
 from ntkjax._kernel.plan.network import network_plan
 from ntkjax._kernel.plan.plan import Request
@@ -82,11 +82,22 @@ def _options(tiling: Tiling | None) -> tuple[tuple[str, int], ...]:
 
 
 @functools.cache
-def _compiled(fn: Callable[..., Any], options: tuple[tuple[str, int], ...] = ()) -> Any:
-    """`fn`, compiled with these options; its last three arguments are part of the program."""
+def _compiled(
+    fn: Callable[..., Any],
+    options: tuple[tuple[str, int], ...] = (),
+    given_away: str | None = None,
+) -> Any:
+    """`fn`, compiled with these options; its last three arguments are part of the program.
+
+    The results may take the memory of the argument that is `given_away`.
+    """
     count = len(inspect.signature(fn).parameters)
-    static = range(count - 3, count)
-    return jax.jit(fn, static_argnums=static, compiler_options=dict(options) or None)
+    return jax.jit(
+        fn,
+        static_argnums=range(count - 3, count),
+        donate_argnames=given_away,
+        compiler_options=dict(options) or None,
+    )
 
 
 def _one_program(
@@ -122,17 +133,12 @@ def _tile_by_tile(
     program = _compiled(_round_made, _options(tiling))
     lowered = program.lower(*given, rounds[0], structure, request, (tiling, devices))
     compiled = lowered.compile()
-    (grid1, grid2), size1, size2 = tiling.grid, tiling.size1, tiling.size2
-
-    def empty(of_round: Any) -> Any:
-        shape = (grid1 * size1, grid2 * size2, *of_round.shape[3:])
-        return jnp.zeros(shape, of_round.dtype, device=home)
 
     def make(tiles: jax.Array) -> Any:
         made = compiled(*given, tiles)
         return jax.block_until_ready(jax.device_put(made, home) if len(devices) > 1 else made)
 
-    total = jax.tree.map(empty, lowered.out_info)
+    total = jax.tree.map(lambda a: empty(tiling, a.shape[3:], a.dtype, home), lowered.out_info)
     workers = resources.workers if len(devices) == 1 else 1
     waiting = deque(_threads(workers).submit(make, tiles) for tiles in rounds)
     try:
@@ -143,7 +149,10 @@ def _tile_by_tile(
         # Interrupted, it does not go on with those that wait.
         for made in waiting:
             made.cancel()
-    return _compiled(_finished)(part, items, total, owns, structure, request, tiling)
+    # What has its place already stays there.
+    is_placed = tiling.shares == 1 and tiling.shape == (tiling.count1, tiling.count2)
+    finish = _compiled(_finished, given_away="total" if is_placed else None)
+    return finish(part, items, total, owns, structure, request, tiling)
 
 
 def _rounds(tiling: Tiling, count: int) -> np.ndarray:
@@ -226,8 +235,9 @@ def _round_made(
 def _with_round(tiling: Tiling, total: Any, made: Any, tiles: Any) -> Any:
     """All pairs with the tiles of one more round."""
     for k in range(tiles.shape[0]):
-        one = jax.tree.map(lambda a, k=k: jnp.where(tiles[k, 3] > 0, a[k], 0), made)
-        total = with_tile(tiling, total, one, tiles[k, :3])
+        one = jax.tree.map(lambda a, k=k: a[k], made)
+        counts = None if tiles.shape[0] == 1 else tiles[k, 3] > 0
+        total = with_tile(tiling, total, one, tiles[k, :3], counts)
     return total
 
 

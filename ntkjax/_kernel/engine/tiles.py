@@ -9,7 +9,6 @@ import numpy as np
 from jax import Array, lax
 
 from ntkjax._kernel.algebra.boundary import materialized
-from ntkjax._kernel.algebra.pairs import added_at
 from ntkjax._kernel.plan.tiling import Tiling
 
 
@@ -21,12 +20,11 @@ def cut(tiling: Tiling, first: Any, second: Any) -> Any:
 
 def of_tile(tiling: Tiling, parts: Any, tile: Any) -> tuple[Any, Any, Array]:
     """What belongs to the images of one tile, and which pairs are of one image with itself."""
-    i, j, _ = tile
-    size1, size2 = tiling.size1, tiling.size2
-    rows = i * size1 + np.arange(size1, dtype=np.int32)
-    columns = j * size2 + np.arange(size2, dtype=np.int32)
+    start1, start2 = _starts(tiling, tile)
+    rows = start1 + np.arange(tiling.size1, dtype=np.int32)
+    columns = start2 + np.arange(tiling.size2, dtype=np.int32)
     first, second = (
-        jax.tree.map(lambda a, k=k: a[k], part) for part, k in zip(parts, (i, j), strict=True)
+        jax.tree.map(lambda a, k=k: a[k], part) for part, k in zip(parts, tile[:2], strict=True)
     )
     return first, second, rows[:, None] == columns[None, :]
 
@@ -40,23 +38,22 @@ def over_tiles(tiling: Tiling, compute: Callable[[Any, Any], Any], parts: Any) -
       compute: from `parts` and the place of a tile, to arrays (n1, n2, ...).
       parts: what belongs to images, as `cut`.
     """
-    (grid1, grid2), tiles = tiling.grid, tiling.tiles
+    tiles = tiling.tiles
     if len(tiles) == 1:
-        made = jax.tree.map(lambda a: a[None], compute(parts, tiles[0]))
-    else:
-        made = lax.map(lambda tile: compute(parts, tile), jnp.array(tiles, np.int32))
+        return compute(parts, tiles[0])
+    tile = jax.ShapeDtypeStruct((3,), np.int32)
+    made = jax.eval_shape(lambda tile: compute(parts, tuple(tile)), tile)
+    total = jax.tree.map(lambda a: empty(tiling, a.shape[2:], a.dtype), made)
 
-    def join(array: Array) -> Array:
-        if tiling.symmetric:
-            i, j, _ = np.array(tiles).T
-            full = jnp.zeros((grid1, grid2, *array.shape[1:]), array.dtype)
-            full = full.at[j, i].set(jnp.swapaxes(array, 1, 2)).at[i, j].set(array)
-        else:
-            full = array.reshape(grid1, grid2, *array.shape[1:])
-        full = jnp.swapaxes(full, 1, 2)
-        return full.reshape(grid1 * tiling.size1, grid2 * tiling.size2, *array.shape[3:])
+    def step(total: Any, tile: Array) -> tuple[Any, None]:
+        return with_tile(tiling, total, compute(parts, tuple(tile)), tile), None
 
-    return jax.tree.map(join, made)
+    return lax.scan(step, total, jnp.array(tiles, np.int32))[0]
+
+
+def empty(tiling: Tiling, further: tuple[int, ...], dtype: Any, device: Any = None) -> Array:
+    """An array of all pairs, with further axes, before the first tile."""
+    return jnp.zeros((*tiling.shape, *further), dtype, device=device)
 
 
 def exactly_symmetric(tiling: Tiling, made: Any, tile: Any) -> Any:
@@ -67,19 +64,37 @@ def exactly_symmetric(tiling: Tiling, made: Any, tile: Any) -> Any:
     return jax.tree.map(lambda a: jnp.where(i == j, mirrored(a, positions=True), a), made)
 
 
-def with_tile(tiling: Tiling, total: Any, made: Any, tile: Any) -> Any:
-    """Arrays of all pairs with one more tile in its place, and its transpose if symmetric."""
-    i, j, _ = tile
-    size1, size2 = tiling.size1, tiling.size2
+def with_tile(tiling: Tiling, total: Any, made: Any, tile: Any, counts: Any = None) -> Any:
+    """Arrays of all pairs with one more tile in its place, and its transpose if symmetric.
 
-    def add(total: Array, made: Array) -> Array:
-        further = (np.int32(0),) * (made.ndim - 2)
+    The first share of a tile takes the place of what is there, and the others are added. A tile
+    that does not count (a traced boolean; None for one that does) changes nothing.
+    """
+    starts, share = _starts(tiling, tile), tile[2]
+
+    def put(total: Array, made: Array, starts: tuple[Any, Any], counts: Any) -> Array:
+        place = (*starts, *(np.int32(0),) * (made.ndim - 2))
+        if tiling.shares > 1 or counts is not None:
+            held = lax.dynamic_slice(total, place, made.shape, allow_negative_indices=False)
+            made = made if tiling.shares == 1 else jnp.where(share == 0, made, held + made)
+            made = made if counts is None else jnp.where(counts, made, held)
+        return lax.dynamic_update_slice(total, made, place, allow_negative_indices=False)
+
+    def with_one(total: Array, made: Array) -> Array:
         if tiling.symmetric:
-            mirrored = jnp.where(i == j, 0.0, jnp.swapaxes(made, 0, 1))
-            total = added_at(total, mirrored, (j * size2, i * size1, *further))
-        return added_at(total, made, (i * size1, j * size2, *further))
+            is_other = tile[0] != tile[1]
+            is_other = is_other if counts is None else is_other & counts
+            total = put(total, jnp.swapaxes(made, 0, 1), starts[::-1], is_other)
+        return put(total, made, starts, counts)
 
-    return jax.tree.map(add, total, made)
+    return jax.tree.map(with_one, total, made)
+
+
+def _starts(tiling: Tiling, tile: Any) -> tuple[Any, Any]:
+    """The first images of a tile, on either side."""
+    sides = zip(tile[:2], tiling.shape, (tiling.size1, tiling.size2), strict=True)
+    one, two = (jnp.minimum(np.int32(size) * k, np.int32(n - size)) for k, n, size in sides)
+    return one, two
 
 
 def mirrored(matrix: Array, *, positions: bool) -> Array:
@@ -116,12 +131,16 @@ def _ordered(count: int) -> tuple[Array, Array]:
 
 
 def _cut(parts: Any, grid: int, size: int) -> Any:
-    """Cut the leading axis of all arrays into `grid` tiles, the last one filled up."""
+    """Cut the leading axis of all arrays into `grid` tiles, of which the last ends with them.
+
+    A single tile is filled up with the first images: of zeros, a user's layer may make NaN.
+    """
 
     def cut(array: Array) -> Array:
-        # With images of the batch: of zeros, a user's layer may make NaN.
-        which = np.arange(grid * size) % array.shape[0]
-        filled = array if len(which) == array.shape[0] else array[which]
-        return filled.reshape(grid, size, *array.shape[1:])
+        count = array.shape[0]
+        if count == grid * size:
+            return array.reshape(grid, size, *array.shape[1:])
+        starts = np.minimum(np.arange(grid) * size, max(count - size, 0))
+        return array[(starts[:, None] + np.arange(size)) % count]
 
     return jax.tree.map(cut, parts)

@@ -48,6 +48,7 @@ class Request:
       intermediates: whether the outputs are the kernels after all layers.
       end: of a network that is cut into stages, the node that is the only output; None for all.
       replaced: the nodes whose kernels come as further inputs, from the stages before.
+      nngp: whether the covariances of pairs are wanted.
     """
 
     ntk: bool
@@ -58,6 +59,7 @@ class Request:
     intermediates: bool = False
     end: int | None = None
     replaced: tuple[int, ...] = ()
+    nngp: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

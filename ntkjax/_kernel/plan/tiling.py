@@ -41,7 +41,8 @@ class Need:
 class Tiling:
     """How many images of each batch make a tile, and how many first images a block within it.
 
-    The last tiles are filled up, so that a tile may be larger than its batch.
+    The last tile of a side ends where its batch does, and shares images with the one before. A
+    single tile may be larger than its batch, and is filled up.
 
     Attributes:
       count1: first images.
@@ -74,6 +75,11 @@ class Tiling:
     def grid(self) -> tuple[int, int]:
         """How many tiles there are along each side."""
         return -(-self.count1 // self.size1), -(-self.count2 // self.size2)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many first and second images the tiles cover."""
+        return max(self.count1, self.size1), max(self.count2, self.size2)
 
     @property
     def tiles(self) -> list[tuple[int, int, int]]:
