@@ -217,9 +217,9 @@ def test_float32_is_as_good_as_float64_on_near_equal_points(name, depth):
     for actual, wanted in [(single.nngp, exact.cov), (single.ntk, exact.ntk)]:
         assert actual.dtype == np.float32
         assert np.max(np.abs(np.asarray(actual) / wanted[..., 0, 0] - 1)) <= 1e-5
-    # No more is lost than by storing the entries in float32.
+    # No more is lost than by storing the entries in float32: half a unit each, all of them at most.
     smallest, wanted = (
         np.linalg.eigvalsh(np.asarray(ntk, float))[0] for ntk in (single.ntk, exact.ntk[..., 0, 0])
     )
     rounding = np.finfo(np.float32).eps * np.max(exact.ntk)
-    np.testing.assert_allclose(smallest, wanted, rtol=0, atol=3 * rounding)
+    np.testing.assert_allclose(smallest, wanted, rtol=0, atol=len(x) / 2 * rounding)
