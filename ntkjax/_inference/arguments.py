@@ -66,6 +66,22 @@ def times_array(t: Any) -> Array:
     return times
 
 
+def steps_array(steps: Any) -> Array:
+    """Numbers of steps as an array of whole floats; infinity is allowed."""
+    array = real_array("steps", steps)
+    if not is_concrete(array):
+        return jnp.asarray(array, jnp.result_type(float, array.dtype))
+    # In float64 where JAX has it: a number of steps has no precision of its own.
+    counts = np.asarray(array, np.float64)
+    if not bool(np.all((counts >= 0) & (np.isinf(counts) | (counts == np.floor(counts))))):
+        raise ValueError(
+            f"steps must hold whole numbers of at least 0, got {describe(steps)}: pass steps=100,"
+            " say, steps=None for the end of training, or use gradient_descent_mse, whose time is"
+            " continuous"
+        )
+    return jnp.asarray(counts, jnp.result_type(float))
+
+
 def increasing_times(t: Any) -> Array:
     """Training times, in the order of their axes none before the one that precedes it."""
     times = times_array(t)

@@ -10,7 +10,7 @@ from jax import Array
 
 from ntkjax._inference.arguments import common_dtype, scaled_times
 from ntkjax._inference.descent import Descent, Setting, glide, scales
-from ntkjax._inference.flow import Spectrum
+from ntkjax._inference.modes import Modes
 from ntkjax._inference.ode_state import ODEState
 from ntkjax._inference.start import Start
 from ntkjax._jax_compat import is_concrete
@@ -27,7 +27,7 @@ class Course:
 
     descent: Descent
     y: Array
-    modes: Spectrum
+    modes: Modes
     start: Start
     velocity: tuple[Array | None, Array | None]
     learning_rate: Any
@@ -48,7 +48,7 @@ class Course:
     def _setting(self, dtype: Any, rate: Array) -> tuple[Setting, Array]:
         """The arrays of the differential equation, and what test points take of a mode."""
         layout = self.descent.layout
-        modes = Spectrum(self.modes.values.astype(dtype), self.modes.vectors.astype(dtype))
+        modes = Modes(self.modes.values.astype(dtype), self.modes.vectors.astype(dtype))
         given = (0.0 if a is None else a for a in (self.start.train, self.velocity[0]))
         outputs, velocities = (
             layout.target_matrix(jnp.broadcast_to(jnp.asarray(a, dtype), self.y.shape))

@@ -24,8 +24,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._inference.flow import Spectrum
 from ntkjax._inference.layout import Layout
+from ntkjax._inference.modes import Modes
 from ntkjax._solve.symmetric import highest
 
 #: Iterations that find the fastest rate of a descent to within some percent.
@@ -120,7 +120,7 @@ def glide(drag: Array, time: Array) -> Array:
     return jnp.where(still, time, -jnp.expm1(-safe * time) / safe)
 
 
-def scales(modes: Spectrum, unit: Array) -> tuple[Array, Array, Array]:
+def scales(modes: Modes, unit: Array) -> tuple[Array, Array, Array]:
     """`up`, `down` and `across` of the modes, in a unit of outputs."""
     rounding = len(modes.values) * float(jnp.finfo(modes.values.dtype).eps)
     floor = rounding * jnp.max(modes.values)

@@ -3,23 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from jax import Array
-
-from ntkjax._inference.arguments import (
-    check_not_negative,
-    common_dtype,
-    scaled_times,
-    targets_array,
-    times_array,
-)
-from ntkjax._inference.flow import decay, response
-from ntkjax._inference.layout import Layout, layout_of
-from ntkjax._inference.start import Start, start_of_training
-from ntkjax._inference.training_kernel import TrainingKernel
-from ntkjax._solve.regularizer import Regularizer
-from ntkjax._solve.symmetric import highest
+from ntkjax._inference.arguments import targets_array
+from ntkjax._inference.clock import FlowClock
+from ntkjax._inference.one_network import OneNetwork
 
 
 def gradient_descent_mse(
@@ -83,78 +69,12 @@ def gradient_descent_mse(
       [[1.]]
     """
     y = targets_array(y_train)
-    check_not_negative(diag_reg, "diag_reg")
-    check_not_negative(learning_rate, "learning_rate")
-    layout = layout_of(y, trace_axes)
-    training = TrainingKernel(
-        lambda kinds: k_train_train,
-        "k_train_train",
-        layout,
-        Regularizer("diag_reg", diag_reg, diag_reg_absolute_scale),
-    )
+    clock = FlowClock(learning_rate, y.size)
+    network = OneNetwork(k_train_train, y, clock, diag_reg, diag_reg_absolute_scale, trace_axes)
 
     def predict_fn(
         t: Any = None, fx_train_0: Any = 0.0, fx_test_0: Any = None, k_test_train: Any = None
     ) -> Any:
-        start = start_of_training(layout, fx_train_0, fx_test_0, k_test_train)
-        times = None if t is None else times_array(t)
-        if times is None:
-            return _at_the_end(training, y, start)
-        return _during(training, y, start, times, learning_rate)
+        return network.outputs(t, fx_train_0, fx_test_0, k_test_train)
 
     return predict_fn
-
-
-def _difference(y: Array, start: Start, dtype: Any, layout: Layout) -> Array:
-    """Y - f_train(0), as a matrix."""
-    targets = y.astype(dtype)
-    if start.train is None:
-        return layout.target_matrix(targets)
-    return layout.target_matrix(targets - jnp.broadcast_to(start.train.astype(dtype), y.shape))
-
-
-def _at_the_end(training: TrainingKernel, y: Array, start: Start) -> Any:
-    """The outputs after training."""
-    if start.test is None or start.cross is None:
-        kernel = training.matrices(("ntk",))["ntk"]
-        return y.astype(common_dtype(y, kernel))
-    matrix, layout = training.matrices(("ntk",))["ntk"], training.layout
-    cross, rows = start.cross
-    dtype = common_dtype(y, matrix)
-    weights = training.weights("ntk", matrix, _difference(y, start, dtype, layout))
-    change = layout.outputs(highest(cross.astype(dtype), weights), rows)
-    return start.answer(y.astype(dtype), _raised(start.test, change))
-
-
-def _during(
-    training: TrainingKernel, y: Array, start: Start, times: Array, learning_rate: Any
-) -> Any:
-    """The outputs at times that may be infinite."""
-    matrix, layout = training.matrices(("ntk",))["ntk"], training.layout
-    scaled, forever = scaled_times(times, learning_rate, y.size)
-    modes = training.modes("ntk", matrix, forever)
-    dtype = common_dtype(y, matrix)
-    values, vectors = modes.values.astype(dtype), modes.vectors.astype(dtype)
-    difference = highest(vectors.T, _difference(y, start, dtype, layout))
-
-    def at_each(shares: Callable[[Array, Array], Array], basis: Array) -> Array:
-        """The modes of y - f_train(0) times their shares at every time, in another basis."""
-        one = lambda s: highest(basis, shares(values, s)[:, None] * difference)  # noqa: E731
-        made = jax.vmap(one)(scaled.astype(dtype).reshape(-1))
-        return made.reshape(*scaled.shape, *made.shape[1:])
-
-    train = test = None
-    if start.train is not None:
-        left = layout.outputs(at_each(decay, vectors), layout.row_shape)
-        train = y.astype(dtype).reshape((1,) * scaled.ndim + y.shape) - left
-    if start.test is not None and start.cross is not None:
-        cross, rows = start.cross
-        basis = highest(cross.astype(dtype), vectors)
-        test = _raised(start.test, layout.outputs(at_each(response, basis), rows))
-    return start.answer(train, test)
-
-
-def _raised(start: Array, change: Array) -> Array:
-    """The outputs at time 0 plus a change that may have axes of times in front."""
-    lead = (1,) * (change.ndim - start.ndim) if start.ndim else ()
-    return start.astype(change.dtype).reshape(*lead, *start.shape) + change

@@ -3,21 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ntkjax._inference.arguments import (
-    check_not_negative,
-    scaled_times,
-    targets_array,
-    times_array,
-)
-from ntkjax._inference.evolution import outputs_on_test, outputs_on_train
-from ntkjax._inference.kernel_keywords import keywords_between, keywords_on_test
-from ntkjax._inference.layout import layout_of
-from ntkjax._inference.posterior import posterior
-from ntkjax._inference.training_kernel import TrainingKernel
-from ntkjax._kernel.get import answer, requested_names
-from ntkjax._solve.regularizer import Regularizer
-
-_KNOWN = ("nngp", "ntk")
+from ntkjax._inference.arguments import targets_array
+from ntkjax._inference.clock import FlowClock
+from ntkjax._inference.ensemble import Ensemble
 
 
 def gradient_descent_mse_ensemble(
@@ -93,21 +81,15 @@ def gradient_descent_mse_ensemble(
       >>> predict_fn(times, jnp.array([[3.0]]), compute_cov=True).ntk.covariance.shape
       (3, 1, 1)
     """
-    if not callable(kernel_fn):
-        raise TypeError(
-            f"kernel_fn must be callable, got {type(kernel_fn).__name__}: pass the third value of"
-            " stax.serial"
-        )
     y = targets_array(y_train)
-    check_not_negative(diag_reg, "diag_reg")
-    check_not_negative(learning_rate, "learning_rate")
-    layout = layout_of(y, trace_axes)
-    train_keywords = kernel_fn_train_train_kwargs
-    training = TrainingKernel(
-        lambda kinds: kernel_fn(x_train, None, kinds, **train_keywords),
-        "kernel_fn(x_train)",
-        layout,
-        Regularizer("diag_reg", diag_reg, diag_reg_absolute_scale),
+    ensemble = Ensemble(
+        kernel_fn,
+        x_train,
+        y,
+        FlowClock(learning_rate, y.size),
+        (diag_reg, diag_reg_absolute_scale),
+        trace_axes,
+        kernel_fn_train_train_kwargs,
     )
 
     def predict_fn(
@@ -117,29 +99,6 @@ def gradient_descent_mse_ensemble(
         compute_cov: bool = False,
         **kernel_fn_test_test_kwargs: Any,
     ) -> Any:
-        names = requested_names(get, _KNOWN, f"{_KNOWN}") or _KNOWN
-        times = None if t is None else times_array(t)
-        test_only = keywords_on_test(train_keywords, kernel_fn_test_test_kwargs)
-        # The covariance during any training has the NNGP in it, the covariance before training.
-        kinds = tuple(n for n in _KNOWN if n in names or (compute_cov and n == "nngp"))
-        training.matrices(kinds)  # both kernels from one evaluation
-        cross = test = None
-        if x_test is not None:
-            joined = keywords_between(train_keywords, kernel_fn_test_test_kwargs)
-            cross = kernel_fn(x_test, x_train, kinds, **joined)
-            if compute_cov:
-                test = kernel_fn(x_test, None, ("nngp",), **test_only)
-
-        def predict(name: str) -> Any:
-            if times is None:
-                return posterior(
-                    training, y, name, cross, compute_cov or None if cross is None else test
-                )
-            scaled, forever = scaled_times(times, learning_rate, y.size)
-            if cross is None:
-                return outputs_on_train(training, y, name, scaled, forever, compute_cov)
-            return outputs_on_test(training, y, name, scaled, forever, cross, test)
-
-        return answer(get, names, predict, "Gaussians")
+        return ensemble.outputs(t, x_test, get, compute_cov, kernel_fn_test_test_kwargs)
 
     return predict_fn

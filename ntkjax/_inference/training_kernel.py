@@ -7,8 +7,8 @@ import jax
 from jax import Array
 
 from ntkjax._inference.arguments import kernel_array
-from ntkjax._inference.flow import Spectrum, check_converges, spectrum
 from ntkjax._inference.layout import Layout
+from ntkjax._inference.modes import Modes, check_converges, modes_of
 from ntkjax._jax_compat import is_concrete
 from ntkjax._solve.factor import Factor, factorized
 from ntkjax._solve.refinement import refined_solve
@@ -59,7 +59,7 @@ class TrainingKernel:
         """The factor of a matrix of `matrices`, regularised."""
 
         def compute() -> Factor:
-            return factorized(matrix, self._label(kind), self.regularizer, mends=False)
+            return factorized(matrix, self.label(kind), self.regularizer, mends=False)
 
         return self._once(("factor", kind), compute)
 
@@ -72,13 +72,13 @@ class TrainingKernel:
         """How the matrix of a kind is factorized, and how near to singular it is."""
         return self.factor(kind, self.matrices((kind,))[kind]).report()
 
-    def modes(self, kind: str, matrix: Array, forever: bool) -> Spectrum:
+    def modes(self, kind: str, matrix: Array, forever: bool) -> Modes:
         """The spectrum of a matrix of `matrices`, regularised; `forever` if times are infinite."""
 
-        def compute() -> Spectrum:
-            found = spectrum(matrix, self._label(kind), self.regularizer)
+        def compute() -> Modes:
+            found = modes_of(matrix, self.label(kind), self.regularizer)
             if forever:
-                check_converges(found, matrix, self._label(kind), self.regularizer)
+                check_converges(found, matrix, self.label(kind), self.regularizer)
             return found
 
         # The two keys differ in what has been checked.
@@ -93,10 +93,11 @@ class TrainingKernel:
             self._kept[key] = value
         return value
 
-    def _label(self, kind: str) -> str:
+    def label(self, kind: str) -> str:
+        """What messages call the kernel of a kind."""
         return f"{self._name} ({kind})"
 
     def _matrix(self, kernel: Any, kind: str) -> Array:
         array = kernel_array(kernel, kind, self._name)
         square = self.layout.square_matrix(array, self._name, self.layout.row_shape)
-        return symmetrized(square, self._label(kind))
+        return symmetrized(square, self.label(kind))
