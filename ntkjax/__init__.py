@@ -1,6 +1,6 @@
 """Exact infinite-width neural networks in JAX: NNGP and neural tangent kernels of architectures."""
 
-from ntkjax import architectures, gp, predict, stax
+from ntkjax import architectures, gp, predict, spectrum, stax
 from ntkjax._finite import (
     Estimate,
     NtkImplementation,
@@ -39,6 +39,7 @@ __all__ = [
     "monte_carlo_kernel_fn",
     "ntk_predict",
     "predict",
+    "spectrum",
     "stax",
     "summary",
     "taylor_expand",

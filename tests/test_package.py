@@ -32,6 +32,7 @@ BELOW = {
     "_solve": {"_kernel"},
     "_inference": {"_kernel", "_solve"},
     "_gp": {"_kernel", "_solve", "_inference", "_scale"},
+    "_spectrum": {"_kernel", "_solve", "_inference"},
     "_finite": {"_kernel", "_inference", "_scale"},
     "_scale": {"_kernel", "_inference"},
 }
@@ -44,6 +45,7 @@ PUBLIC_MODULES = [
     "ntkjax.gp",
     "ntkjax.predict",
     "ntkjax.sklearn",
+    "ntkjax.spectrum",
     "ntkjax.stax",
 ]
 

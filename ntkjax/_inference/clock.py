@@ -31,7 +31,7 @@ class Clock(Protocol):
         """What a user passes as time, checked."""
         ...
 
-    def check(self, values: Array, name: str) -> None:
+    def check(self, values: Array | np.ndarray, name: str) -> None:
         """Raises where training diverges on a kernel, called `name`, of these eigenvalues."""
         ...
 
@@ -83,7 +83,7 @@ class FlowClock:
     def timing(self, time: Any) -> Timing:
         return Timing(self, Flow(), *scaled_times(times_array(time), self.learning_rate, self.size))
 
-    def check(self, values: Array, name: str) -> None:
+    def check(self, values: Array | np.ndarray, name: str) -> None:
         """Gradient flow never diverges."""
 
     def check_end(self, training: TrainingKernel, kind: str) -> None:
@@ -125,7 +125,7 @@ class StepClock:
         modes = training.modes(kind, training.matrices((kind,))[kind], False)
         self.check(modes.values, training.label(kind))
 
-    def check(self, values: Array, name: str) -> None:
+    def check(self, values: Array | np.ndarray, name: str) -> None:
         if not is_concrete((values, self.learning_rate, self.momentum)):
             return
         largest = float(np.max(np.asarray(values)))

@@ -151,12 +151,14 @@ def _is_ours(frame: FrameType) -> bool:
     return frame.f_code.co_filename.startswith(_PACKAGE)
 
 
-def is_on_host(array: Array) -> bool:
+def is_on_host(array: Array | np.ndarray) -> bool:
     """Whether NumPy reads an array that has values where it lies."""
-    return all(device.platform == "cpu" for device in array.devices())
+    return isinstance(array, np.ndarray) or all(
+        device.platform == "cpu" for device in array.devices()
+    )
 
 
-def check_finite(name: str, array: Array) -> None:
+def check_finite(name: str, array: Array | np.ndarray) -> None:
     """Raises ValueError where an array that has values holds NaN or infinity."""
     if not is_concrete(array):
         return

@@ -13,6 +13,7 @@ FLOORS = (
     "ntkjax._compat",
     "ntkjax._layers",
     "ntkjax._gp",
+    "ntkjax._spectrum",
     "ntkjax._finite",
     "ntkjax._scale",
     "ntkjax._inference",
@@ -26,7 +27,14 @@ FLOORS = (
     "ntkjax._jax_compat",
 )
 #: Floors that meet the layers only through the `kernel_fn` that users hand them.
-ASIDE = ("ntkjax._gp", "ntkjax._finite", "ntkjax._inference", "ntkjax._scale", "ntkjax._solve")
+ASIDE = (
+    "ntkjax._gp",
+    "ntkjax._spectrum",
+    "ntkjax._finite",
+    "ntkjax._inference",
+    "ntkjax._scale",
+    "ntkjax._solve",
+)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

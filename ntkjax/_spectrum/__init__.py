@@ -1,0 +1,1 @@
+"""What eigenvalues and eigenvectors of a kernel say of learning with it."""
