@@ -152,12 +152,14 @@ def test_the_end_of_training(momentum):
 
 
 def test_modes_that_points_do_not_see_stay():
-    """At any time, and without NaN."""
-    kernel = np.diag([1.0, 0.5, 0.1, 0.1, 0.0])
+    """At any time, and without NaN; float32 stays float32."""
+    kernel = np.diag([1.0, 0.5, 0.1, 0.1, 0.0]).astype(np.float32)
     for momentum in (0.0, 0.5):
-        predict_fn = gradient_descent_mse_steps(kernel, Y, 0.5, momentum)
-        train, test = predict_fn(np.array([0, 1, 3, 7, 10**9]), 0.0, 0.0, np.eye(5)[:3])
-        np.testing.assert_allclose(train[:, 4], 0, atol=1e-15)
+        predict_fn = gradient_descent_mse_steps(kernel, Y.astype(np.float32), 0.5, momentum)
+        steps, cross = np.array([0, 1, 3, 7, 10**9]), np.eye(5, dtype=np.float32)[:3]
+        train, test = predict_fn(steps, 0.0, 0.0, cross)
+        assert train.dtype == test.dtype == np.float32
+        np.testing.assert_allclose(train[:, 4], 0, atol=1e-6)
         assert np.all(np.isfinite(test))
 
 
