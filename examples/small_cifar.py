@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     axes.set_xscale("log")
     set_sizes(axes, options.train_sizes)
     axes.set_xlabel("training images", fontsize=9)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
     save(figure, options.out / "small_cifar.png")
     return found
 
