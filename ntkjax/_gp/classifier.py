@@ -1,39 +1,56 @@
-"""`GaussianProcessClassifier`: classes with calibrated probabilities, by regression on them."""
+"""`GaussianProcessClassifier`: classes with calibrated probabilities."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._gp.arguments import count_of, function_of, noise_variance, parameters, points
-from ntkjax._gp.process import GaussianProcess
+from ntkjax._gp.arguments import (
+    NOISE,
+    count_of,
+    function_of,
+    noise_variance,
+    parameters,
+    points,
+)
+from ntkjax._gp.covariance import Covariance, covariance_of
+from ntkjax._gp.labels import classes_of
+from ntkjax._gp.likelihoods import LIKELIHOODS, Learned, evidence_at
 from ntkjax._kernel.arrays import as_floats, describe
+from ntkjax._kernel.get import requested_names
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GaussianProcessClassifier:
     r"""Classes by Gaussian processes whose covariance is the kernel of a network.
 
-    With the "dirichlet" likelihood, each point has class probabilities with a Dirichlet posterior
-    of concentrations :math:`\alpha_c = [c = y] + \epsilon`. Their unnormalised parts are Gamma
-    variables, matched by log-normal ones: process c regresses on
-    :math:`\log \alpha_c - s_c / 2` with a noise of variance :math:`s_c = \log(1 + 1 / \alpha_c)`
-    that differs from point to point, and probabilities are the mean of the softmax of the
-    processes. With "one_hot" it regresses on 1 and 0, centred, and probabilities are the shares of
-    draws of the noisy targets in which a class is the largest.
+    Three likelihoods tie functions :math:`f_c \sim \mathcal{GP}(0, K)` to labels:
+
+    - "dirichlet": each point has class probabilities with a Dirichlet posterior of concentrations
+      :math:`\alpha_c = [c = y] + \epsilon`. Their unnormalised parts are Gamma variables, matched
+      by log-normal ones: process c regresses on :math:`\log \alpha_c - s_c / 2` with a noise of
+      variance :math:`s_c = \log(1 + 1 / \alpha_c)` that differs from point to point, and
+      probabilities are the mean of the softmax of the processes. It takes a factorization for each
+      class.
+    - "laplace": labels have the probabilities softmax(f), and the posterior of f is replaced by the
+      Gaussian at its mode that has the same curvature. Of two classes there is one function, whose
+      logistic function is the probability of the second. It takes a factorization for each class
+      and each of some ten steps of Newton's method, and holds a matrix for each class.
+    - "one_hot": one process regresses on 1 and 0, centred, and probabilities are the shares of
+      draws of the noisy targets in which a class is the largest.
 
     Args:
       network: as of `GaussianProcess`.
-      likelihood: "dirichlet" or "one_hot".
+      likelihood: "dirichlet", "laplace" or "one_hot".
       noise: of "one_hot", the variance of the targets' noise.
       epsilon: of "dirichlet", the concentration of a class that was not seen: the smaller, the
         surer of its labels the classifier is (the paper takes 0.01).
       params: as of `GaussianProcess`.
-      get: which kernel is the covariance, "nngp" or "ntk".
+      get: which kernel is the covariance, "nngp" or "ntk". Its size matters for "dirichlet" and
+        "laplace": standard deviations near 3 let probabilities come near 0 and 1.
 
     Returns:
       A classifier to `fit`.
@@ -42,8 +59,9 @@ class GaussianProcessClassifier:
       ValueError: an argument is out of its range, or unknown.
       TypeError: `network` has no kernel.
 
-    Source: Milios et al. 2018, arXiv 1805.10915 ("dirichlet"); Lee et al. 2018, arXiv 1711.00165
-    ("one_hot").
+    Source: Milios et al. 2018, arXiv 1805.10915 ("dirichlet"); Rasmussen and Williams 2006,
+    *Gaussian processes for machine learning*, sections 3.4 and 3.5 ("laplace"); Lee et al. 2018,
+    arXiv 1711.00165 ("one_hot").
 
     Example:
       >>> import numpy as np
@@ -53,8 +71,10 @@ class GaussianProcessClassifier:
       >>> classifier = gp.GaussianProcessClassifier(network).fit(x, x[:, 0] > 0)
       >>> print(classifier.predict(np.array([[-1.5], [1.5]])))
       [False  True]
-      >>> classifier.predict_proba(np.array([[-1.5], [0.0]])).shape
-      (2, 2)
+      >>> by_laplace = gp.GaussianProcessClassifier(network, "laplace").fit(x, x[:, 0] > 0)
+      >>> print(by_laplace.predict_proba(np.array([[-1.5], [0.0]])).round(2))
+      [[0.92 0.08]
+       [0.5  0.5 ]]
     """
 
     network: Any
@@ -65,17 +85,18 @@ class GaussianProcessClassifier:
     get: str = "nngp"
     #: The labels of the classes, sorted.
     classes: Any = None
-    _processes: tuple[GaussianProcess, ...] = dataclasses.field(default=(), repr=False)
+    _learned: Learned | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        function_of("likelihood", self.likelihood, _TARGETS)
+        function_of("likelihood", self.likelihood, LIKELIHOODS)
         noise_variance(self.noise)
         parameters(self.params)
         if not (np.ndim(self.epsilon) == 0 and 0 < self.epsilon < np.inf):
             raise ValueError(
                 f"epsilon must be a positive number, got {describe(self.epsilon)}: pass 0.1"
             )
-        self._process(0.0)
+        requested_names(self.get, ("nngp", "ntk"), "the NNGP")
+        self._covariance()
 
     def fit(self, x: Any, labels: Any) -> "GaussianProcessClassifier":
         """Learn from labels.
@@ -88,34 +109,23 @@ class GaussianProcessClassifier:
           The fitted classifier.
 
         Raises:
+          NotPositiveDefiniteError: the covariance of the training points has an eigenvalue that is
+            negative beyond rounding.
           ValueError: shapes do not fit, or there is one class only.
         """
-        inputs, names = points("x", x), np.asarray(labels)
-        if names.shape != (len(inputs),):
-            raise ValueError(
-                f"labels has shape {names.shape}, expected ({len(inputs)},): pass a label for each "
-                "of the points of x"
-            )
-        if names.dtype.kind in "fc":
-            raise ValueError(
-                f"labels has dtype {names.dtype}, expected integers, booleans or strings: pass "
-                "labels.astype(int), or use GaussianProcess for numbers"
-            )
-        classes, indices = np.unique(names, return_inverse=True)
-        if len(classes) < 2:
-            raise ValueError(
-                f"labels holds one class only, {classes.tolist()[0]!r}: pass points of two or more"
-            )
-        one_hot = np.eye(len(classes))[indices]
-        processes = _TARGETS[self.likelihood](self, inputs, one_hot)
-        return dataclasses.replace(self, classes=classes, _processes=processes)
+        inputs = points("x", x)
+        classes, one_hot = classes_of(labels, len(inputs))
+        learn = LIKELIHOODS[self.likelihood]
+        learned = learn(self._covariance(), inputs, self._floats(one_hot), self.noise, self.epsilon)
+        return dataclasses.replace(self, classes=classes, _learned=learned)
 
     def predict_proba(self, x: Any, draws: int = 1000, seed: int = 0) -> Array:
         """The probability of each class at points.
 
         Args:
           x: inputs `(m, ...)`.
-          draws: how many draws of the processes probabilities are the mean over.
+          draws: how many draws of the processes probabilities are the mean over. Of two classes by
+            "laplace" they are integrals, and nothing is drawn.
           seed: of these.
 
         Returns:
@@ -124,17 +134,9 @@ class GaussianProcessClassifier:
         Raises:
           ValueError: the classifier is not fitted, or inputs do not fit.
         """
-        if not self._processes:
-            raise ValueError("predict_proba: the classifier has seen no points: call fit first")
-        is_one_hot = self.likelihood == "one_hot"
-        found = [process.predict(x, noisy=is_one_hot) for process in self._processes]
-        mean, variance = (
-            jnp.concatenate([one[i].reshape(len(one[i]), -1) for one in found], axis=1)
-            for i in (0, 1)
-        )
+        learned, inputs = self._fitted("predict_proba"), points("x", x)
         key = jax.random.key(count_of("seed", seed, 0))
-        shape = (count_of("draws", draws), *mean.shape)
-        return _mean_choice(mean, variance, jax.random.normal(key, shape, mean.dtype), is_one_hot)
+        return learned.probabilities(inputs, count_of("draws", draws), key)
 
     def predict(self, x: Any) -> np.ndarray:
         """The most probable class at points.
@@ -150,45 +152,48 @@ class GaussianProcessClassifier:
         """
         return self.classes[np.argmax(np.asarray(self.predict_proba(x)), axis=1)]
 
-    def _process(self, noise: Any) -> GaussianProcess:
-        return GaussianProcess(self.network, noise, params=self.params, get=self.get)
+    def log_marginal_likelihood(self, params: Mapping[str, Any] | None = None) -> Array:
+        r"""The log probability of the training labels, :math:`\log p(y | x)`, by "laplace".
 
+        It is the approximation by the Gaussian at the mode. Of "dirichlet" and "one_hot" it is the
+        log density of the targets that labels become, which compares kernels, but not values of
+        `epsilon`, nor likelihoods.
 
-@jax.jit
-def _softmaxes(drawn: Array) -> Array:
-    return jnp.mean(jax.nn.softmax(drawn, axis=-1), axis=0)
+        Args:
+          params: other values of some of the parameters, of "one_hot" "noise" among them; None for
+            those of the classifier. They may be traced: the value has derivatives.
 
+        Returns:
+          A scalar.
 
-def _mean_choice(mean: Array, variance: Array, normal: Array, is_one_hot: bool) -> Array:
-    drawn = mean[None] + jnp.sqrt(variance)[None] * normal
-    if not is_one_hot:
-        return _softmaxes(drawn)
-    largest = jnp.argmax(drawn, axis=-1)
-    return jnp.mean(jax.nn.one_hot(largest, drawn.shape[-1], dtype=mean.dtype), axis=0)
+        Raises:
+          ValueError: the classifier is not fitted; a name is unknown.
+        """
+        learned = self._fitted("log_marginal_likelihood")
+        if params is None:
+            return learned.log_marginal_likelihood()
+        known = (*(self.params or {}), *self._noise())
+        unknown = [name for name in params if name not in known]
+        if unknown:
+            raise ValueError(
+                f"params holds {', '.join(map(repr, unknown))}, expected names among "
+                f"{', '.join(map(repr, known))}: pass a parameter of the network, or of 'one_hot' "
+                "'noise'"
+            )
+        given = self.network, self.params, self.get
+        return evidence_at(*given, params, learned.x, learned.data)
 
+    def _covariance(self) -> Covariance:
+        return covariance_of(self.network, self.params, self.get)
 
-def _one_hot(
-    classifier: GaussianProcessClassifier, x: Array, one_hot: np.ndarray
-) -> tuple[GaussianProcess, ...]:
-    y = as_floats("labels", one_hot - 1 / one_hot.shape[1], warns=False)
-    return (classifier._process(classifier.noise).fit(x, y.astype(x.dtype)),)
+    def _noise(self) -> tuple[str, ...]:
+        """The name of the noise, where the likelihood has any."""
+        return (NOISE,) if self.likelihood == "one_hot" else ()
 
+    def _floats(self, one_hot: np.ndarray) -> Array:
+        return as_floats("labels", one_hot, warns=False)
 
-def _dirichlet(
-    classifier: GaussianProcessClassifier, x: Array, one_hot: np.ndarray
-) -> tuple[GaussianProcess, ...]:
-    """A process for each class, since each has a noise of its own."""
-    concentration = one_hot + classifier.epsilon
-    noise = np.log1p(1 / concentration)
-    targets = np.log(concentration) - noise / 2
-    # What a point without any label would have is the prior mean, of equal probabilities.
-    prior = float(np.mean(targets))
-    processes = []
-    for y, variance in zip(targets.T, noise.T, strict=True):
-        process = classifier._process(variance.astype(x.dtype))
-        process = dataclasses.replace(process, mean=prior)
-        processes.append(process.fit(x, y.astype(x.dtype)))
-    return tuple(processes)
-
-
-_TARGETS = {"dirichlet": _dirichlet, "one_hot": _one_hot}
+    def _fitted(self, method: str) -> Learned:
+        if self._learned is None:
+            raise ValueError(f"{method}: the classifier has seen no points: call fit first")
+        return self._learned

@@ -37,6 +37,10 @@ class Covariance:
         """The variance at each of at most `CHUNK` points, `(n,)`."""
         return jnp.diagonal(self.matrix(x))
 
+    def with_points(self, x: Array, others: Array, dtype: Any) -> tuple[Array, Array]:
+        """The covariance `(m, n)` of at most `CHUNK` points with others, and their variances."""
+        return self.cross(x, others).astype(dtype), self.variances(x).astype(dtype)
+
     def _checked(self, kernel: Any, name: str, n1: int, n2: int) -> Array:
         array = kernel_array(kernel, self.get, name)
         if array.shape != (n1, n2):
@@ -46,6 +50,18 @@ class Covariance:
                 "first axis of x counts the points"
             )
         return array
+
+
+def in_chunks(x: Array, of_chunk: Callable[[Array], tuple[Array, ...]]) -> tuple[Array, ...]:
+    """What a function returns for points, `CHUNK` at a time, arrays with a row for each."""
+    size = min(CHUNK, len(x))
+    # The last chunk overlaps the one before, so that all have one shape and one program.
+    starts = [*range(0, len(x) - size, size), len(x) - size]
+    made = []
+    for i, start in enumerate(starts):
+        done = i * size - start
+        made.append([array[done:] for array in of_chunk(x[start : start + size])])
+    return tuple(jnp.concatenate(parts) for parts in zip(*made, strict=True))
 
 
 def covariance_of(network: Any, params: Mapping[str, Any] | None, get: str) -> Covariance:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntkjax._gp.arguments import mean_at
-from ntkjax._gp.covariance import CHUNK, Covariance
+from ntkjax._gp.covariance import Covariance, in_chunks
 from ntkjax._gp.scaling import Scaling, scaling_of
 from ntkjax._inference.arguments import common_dtype
 from ntkjax._solve.factor import Factor, factorized
@@ -46,30 +46,23 @@ class State:
         """Points as the kernel sees them."""
         return self.x_scaling.scaled(x.astype(self.x.dtype))
 
-    def predicted(self, x: Array) -> tuple[Array, Array]:
-        """Mean `(m, k)` and variance `(m,)` at points, both scaled; `CHUNK` points at a time."""
-        size = min(CHUNK, len(x))
-        # The last chunk overlaps the one before, so that all have one shape and one program.
-        starts = [*range(0, len(x) - size, size), len(x) - size]
-        means, variances = [], []
-        for i, start in enumerate(starts):
-            part = x[start : start + size]
-            cross = self._cross(part)
-            prior = self.covariance.variances(part).astype(cross.dtype)
-            mean, variance = _moments(self.factor.lower, self.weights, cross, prior)
-            done = i * size - start
-            means.append(mean[done:])
-            variances.append(variance[done:])
-        return jnp.concatenate(means), jnp.concatenate(variances)
+    def predicted(self, x: Array) -> tuple[Array, ...]:
+        """Mean `(m, k)` and variance `(m,)` at points, both scaled."""
+        return in_chunks(x, lambda part: self.moments(*self.kernels(part)))
+
+    def kernels(self, x: Array) -> tuple[Array, Array]:
+        """The covariance of scaled points with the training points, and their variances."""
+        return self.covariance.with_points(x, self.scaled(self.x), self.weights.dtype)
+
+    def moments(self, cross: Array, prior: Array) -> tuple[Array, Array]:
+        """Mean `(m, k)` and variance `(m,)`, both scaled, of what `kernels` returns."""
+        return _moments(self.factor.lower, self.weights, cross, prior)
 
     def posterior(self, x: Array) -> tuple[Array, Array]:
         """Mean `(m, k)` and covariance `(m, m)` at points, both scaled."""
-        cross = self._cross(x)
+        cross = self.covariance.cross(x, self.scaled(self.x)).astype(self.weights.dtype)
         prior = self.covariance.matrix(x).astype(cross.dtype)
         return _joint(self.factor.lower, self.weights, cross, prior)
-
-    def _cross(self, x: Array) -> Array:
-        return self.covariance.cross(x, self.scaled(self.x)).astype(self.weights.dtype)
 
     def back(self, x: Array, scaled_mean: Array, mean: Any) -> Array:
         """A scaled mean `(m, k)` at points, in the units of the user."""
@@ -83,14 +76,19 @@ def fitted(
     y: Array,
     noise: Array,
     mean: Any,
-    standardize_x: bool,
-    standardize_y: bool,
+    standardize_x: bool = False,
+    standardize_y: bool = False,
+    matrix: Array | None = None,
 ) -> State:
-    """The state of a process that has seen targets `(n,)` or `(n, k)`."""
+    """The state of a process that has seen targets `(n,)` or `(n, k)`.
+
+    `matrix` is the covariance of the points, where it is known already.
+    """
     is_vector = y.ndim == 1
     y = y.reshape(len(x), -1)
     x_scaling = scaling_of(x, standardize_x)
-    matrix = covariance.matrix(x_scaling.scaled(x))
+    if matrix is None:
+        matrix = covariance.matrix(x_scaling.scaled(x))
     dtype = common_dtype(y, matrix)
     matrix, y, noise = matrix.astype(dtype), y.astype(dtype), noise.astype(dtype)
     prior_mean = mean_at(mean, x, y)
@@ -107,7 +105,14 @@ def _factor(matrix: Array, noise: Array) -> Factor:
     return factorized(matrix, "kernel_fn(x)", Regularizer("noise", noise, True), mends=True)
 
 
-def extended(state: State, x: Array, y: Array, noise: Array, mean: Any) -> State:
+def extended(
+    state: State,
+    x: Array,
+    y: Array,
+    noise: Array,
+    mean: Any,
+    blocks: tuple[Array, Array] | None = None,
+) -> State:
     r"""The state after more points, by the block that they add to the factor.
 
     .. math::
@@ -115,7 +120,8 @@ def extended(state: State, x: Array, y: Array, noise: Array, mean: Any) -> State
         L_2 L_2^T = A_{22} - B B^T.
 
     The scales of inputs and targets stay as they were. Where the new block is not positive definite
-    beyond rounding, all is factorized again.
+    beyond rounding, all is factorized again. `blocks` are :math:`A_{12}` and :math:`A_{22}` without
+    noise, where they are known already.
     """
     old, new = state.scaled(state.x), state.scaled(x)
     dtype = state.weights.dtype
@@ -127,8 +133,11 @@ def extended(state: State, x: Array, y: Array, noise: Array, mean: Any) -> State
     if noise.ndim or state.noise.ndim:
         parts = (state.noise, len(old)), (noise, len(new))
         all_noise = jnp.concatenate([jnp.broadcast_to(part, (n,)) for part, n in parts])
-    own = shifted(state.covariance.matrix(new).astype(dtype), noise)
-    below = state.factor.whiten(state.covariance.cross(old, new).astype(dtype)).T
+    if blocks is None:
+        blocks = state.covariance.cross(old, new), state.covariance.matrix(new)
+    cross, own = (block.astype(dtype) for block in blocks)
+    own = shifted(own, noise)
+    below = state.factor.whiten(cross).T
     rest = own - highest(below, below.T)
     corner = cholesky(rest, jnp.zeros((), dtype))
     # What is left of the diagonal must be more than a rounding of what was there.

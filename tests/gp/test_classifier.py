@@ -2,6 +2,7 @@
 
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from gp_cases import smooth
@@ -16,10 +17,10 @@ LABELS = np.where(RNG.uniform(size=600) < SHARE, "b", "a")
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "options"), [("dirichlet", {}), ("one_hot", {"noise": 0.2})]
+    ("likelihood", "options"), [("dirichlet", {}), ("laplace", {}), ("one_hot", {"noise": 0.2})]
 )
 def test_probabilities_are_frequencies(likelihood, options):
-    kernel_fn = smooth(1.5, 2.0 if likelihood == "dirichlet" else 0.4)
+    kernel_fn = smooth(1.5, 0.4 if likelihood == "one_hot" else 2.0)
     classifier = GaussianProcessClassifier(kernel_fn, likelihood, **options)
     classifier = classifier.fit(X[:250], LABELS[:250])
     found = np.asarray(classifier.predict_proba(X[250:]))
@@ -34,22 +35,42 @@ def test_probabilities_are_frequencies(likelihood, options):
     assert np.mean(classifier.predict(X[250:]) == LABELS[250:]) > best - 0.04
 
 
-def test_far_from_all_points_nothing_is_known():
+@pytest.mark.parametrize("likelihood", ["dirichlet", "laplace"])
+def test_far_from_all_points_nothing_is_known(likelihood):
     x = np.array([[-1.0, 0], [0, 1], [1, 0], [0, -1], [0.9, 0.1]])
-    classifier = GaussianProcessClassifier(smooth()).fit(x, [0, 1, 2, 1, 2])
+    classifier = GaussianProcessClassifier(smooth(), likelihood).fit(x, [0, 1, 2, 1, 2])
     np.testing.assert_allclose(classifier.predict_proba(100 + x[:1]), 1 / 3, atol=0.05)
     near = classifier.predict_proba(x)
     assert list(np.argmax(near, 1)) == [0, 1, 2, 1, 2]
 
 
-def test_one_hot_is_regression():
-    classifier = GaussianProcessClassifier(smooth(), "one_hot", noise=0.1)
-    (process,) = classifier.fit(X[:30], LABELS[:30])._processes
+def test_labels_are_targets_of_regression():
+    """The log marginal likelihood and the mean are those of `GaussianProcess`."""
     y = np.stack([LABELS[:30] == "a", LABELS[:30] == "b"], 1) - 0.5
-    mean = GaussianProcess(smooth(), 0.1).fit(X[:30], y).predict(X[30:40]).mean
-    np.testing.assert_allclose(process.predict(X[30:40]).mean, mean)
+    process = GaussianProcess(smooth(), 0.1).fit(X[:30], y)
+    classifier = GaussianProcessClassifier(smooth(), "one_hot", noise=0.1).fit(X[:30], LABELS[:30])
+    (state,) = classifier._learned.states
+    mean, _ = state.predicted(jnp.asarray(X[30:40]))
+    np.testing.assert_allclose(mean, process.predict(X[30:40]).mean)
+    want = process.log_marginal_likelihood()
+    np.testing.assert_allclose(classifier.log_marginal_likelihood(), want)
+    np.testing.assert_allclose(classifier.log_marginal_likelihood({"noise": 0.1}), want)
+    # Of the other likelihood, by the log-normal variables of the same mean and variance.
+    classifier = GaussianProcessClassifier(smooth, epsilon=0.2, params={"length": 1.0})
+    classifier = classifier.fit(X[:30], LABELS[:30])
+    total = 0.0
+    for target in (y + 0.5).T:
+        noise = np.log(1 + 1 / (target + 0.2))
+        log = np.log(target + 0.2) - noise / 2
+        low = np.log(0.2) - np.log(6.0) / 2
+        high = np.log(1.2) - np.log(1 + 1 / 1.2) / 2
+        process = GaussianProcess(smooth(), noise, mean=(low + high) / 2).fit(X[:30], log)
+        total += process.log_marginal_likelihood()
+    np.testing.assert_allclose(classifier.log_marginal_likelihood(), total)
+    np.testing.assert_allclose(classifier.log_marginal_likelihood({"length": 1.0}), total)
 
 
+FITTED = GaussianProcessClassifier(smooth()).fit(X[:9], LABELS[:9])
 #: A call, and what the error says.
 WRONG = {
     "likelihood": (lambda: GaussianProcessClassifier(smooth(), "probit"), "likelihood='probit'"),
@@ -57,6 +78,10 @@ WRONG = {
     "one class": (lambda: GaussianProcessClassifier(smooth()).fit(X, X[:, 0] < 9), "one class"),
     "shape": (lambda: GaussianProcessClassifier(smooth()).fit(X, LABELS[:3]), "shape (3,)"),
     "floats": (lambda: GaussianProcessClassifier(smooth()).fit(X, SHARE), "dtype float64"),
+    "name": (
+        lambda: FITTED.log_marginal_likelihood({"w": 1}),
+        "params holds 'w'",
+    ),
     "unfitted": (lambda: GaussianProcessClassifier(smooth()).predict(X), "call fit first"),
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ from gp_cases import RNG, X_TEST, X, Y, kernel, posterior, smooth
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
 from ntkjax import stax
-from ntkjax._gp import state as state_module
+from ntkjax._gp import covariance as covariance_module
 from ntkjax.gp import GaussianProcess
 
 NOISE = RNG.uniform(0.01, 0.3, size=30)
@@ -141,7 +141,7 @@ def test_updating_by_points_that_are_there_already_is_exact():
 def test_chunks_of_points_do_not_show(monkeypatch):
     process = GaussianProcess(smooth(), 0.1).fit(X, Y)
     whole = process.predict(X_TEST)
-    monkeypatch.setattr(state_module, "CHUNK", 3)
+    monkeypatch.setattr(covariance_module, "CHUNK", 3)
     for one, other in zip(process.predict(X_TEST), whole, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 

@@ -1,0 +1,44 @@
+"""Labels as users pass them: what is refused, and their classes as numbers."""
+
+from typing import Any
+
+import numpy as np
+
+
+def classes_of(labels: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The sorted classes of labels, two or more, and one-hot rows `(n, n_classes)`."""
+    names = _names(labels, count)
+    classes, indices = np.unique(names, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"labels holds one class only, {classes.tolist()[0]!r}: pass points of two or more"
+        )
+    return classes, np.eye(len(classes))[indices]
+
+
+def among(labels: Any, count: int, classes: np.ndarray) -> np.ndarray:
+    """One-hot rows `(n, n_classes)` of labels whose classes are known."""
+    names = _names(labels, count)
+    new = [name for name in np.unique(names).tolist() if name not in classes.tolist()]
+    if new:
+        raise ValueError(
+            f"labels holds {', '.join(map(repr, new))}, expected classes among "
+            f"{', '.join(map(repr, classes.tolist()))}: fit again with all points, as each class "
+            "has a function of its own"
+        )
+    return np.eye(len(classes))[np.searchsorted(classes, names)]
+
+
+def _names(labels: Any, count: int) -> np.ndarray:
+    names = np.asarray(labels)
+    if names.shape != (count,):
+        raise ValueError(
+            f"labels has shape {names.shape}, expected ({count},): pass a label for each of the "
+            "points of x"
+        )
+    if names.dtype.kind in "fc":
+        raise ValueError(
+            f"labels has dtype {names.dtype}, expected integers, booleans or strings: pass "
+            "labels.astype(int), or use GaussianProcess for numbers"
+        )
+    return names
