@@ -11,8 +11,8 @@ from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.arrays import as_floats, check_finite, describe
 from ntkjax._kernel.config import config
 
-#: The name of the noise among parameters.
-NOISE = "noise"
+#: The name of the noise among parameters, and of what noise given point by point is multiplied by.
+NOISE, NOISE_FACTOR = "noise", "noise_factor"
 
 
 def points(name: str, x: Any) -> Array:
@@ -92,11 +92,12 @@ def parameters(params: Mapping[str, Any] | None) -> dict[str, Any] | None:
         raise TypeError(
             f"params is {describe(params)}, expected numbers by name: pass {{'W_std': 1.5}}"
         )
-    if NOISE in params:
-        raise ValueError(
-            "params holds 'noise', which is the name of the observation noise: pass it as noise=, "
-            "or give the parameter of the network another name"
-        )
+    for reserved in (NOISE, NOISE_FACTOR):
+        if reserved in params:
+            raise ValueError(
+                f"params holds {reserved!r}, which names the observation noise: pass that as "
+                "noise=, or give the parameter of the network another name"
+            )
     for name, value in params.items():
         array = as_floats(f"params[{name!r}]", value, warns=False)
         if array.ndim:
@@ -120,8 +121,10 @@ def interval(name: str, bounds: Any) -> tuple[float, float]:
             f"bounds[{name!r}]=({low:g}, {high:g}), expected two finite numbers, the lower one "
             "first: pass (0.1, 10.0)"
         )
-    if name == NOISE and low < 0:
-        raise ValueError(f"bounds['noise'] starts at {low:g}, and a variance is at least 0")
+    if name in (NOISE, NOISE_FACTOR) and low < 0:
+        raise ValueError(
+            f"bounds[{name!r}] starts at {low:g}, and a variance is at least 0: pass (1e-6, 1.0)"
+        )
     return low, high
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._gp.arguments import interval
+from ntkjax._gp.arguments import NOISE_FACTOR, interval
 from ntkjax._kernel.arrays import describe
 
 #: Without bounds a parameter may be smaller or larger than its start by this factor.
@@ -58,16 +58,22 @@ class Box:
 def chosen(
     over: Sequence[str] | None, numbers: Mapping[str, float], bounds: Mapping[str, Any]
 ) -> dict[str, float]:
-    """The parameters that are to be fitted, and where they start."""
+    """The parameters that are to be fitted, and where they start.
+
+    Noise that is given point by point is known, and stays unless its factor is named.
+    """
     if over is None:
-        over = [name for name, value in numbers.items() if value > 0 or name in bounds]
+        free = [name for name, value in numbers.items() if value > 0 and name != NOISE_FACTOR]
+        over = [name for name in numbers if name in free or name in bounds]
     if isinstance(over, str):
         over = (over,)
     unknown = [name for name in over if name not in numbers]
     if unknown or not over:
+        names = ", ".join(map(repr, numbers)) or "none"
         raise ValueError(
-            f"over={describe(over)}, expected names among {', '.join(map(repr, numbers))}: only a "
-            "parameter in params, or a noise that is one number, can be fitted"
+            f"over={describe(over)}, expected names among {names}: only a parameter in params, a "
+            "noise that is one number, or the 'noise_factor' of noise given point by point can be "
+            "fitted"
         )
     return {name: float(numbers[name]) for name in dict.fromkeys(over)}
 

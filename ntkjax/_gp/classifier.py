@@ -1,13 +1,14 @@
 """`GaussianProcessClassifier`: classes with calibrated probabilities."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax import Array
 
+from ntkjax._gp import storage
 from ntkjax._gp.arguments import (
     NOISE,
     count_of,
@@ -17,8 +18,9 @@ from ntkjax._gp.arguments import (
     points,
 )
 from ntkjax._gp.covariance import Covariance, covariance_of
-from ntkjax._gp.labels import classes_of
-from ntkjax._gp.likelihoods import LIKELIHOODS, Learned, evidence_at
+from ntkjax._gp.fit import best_parameters, search_of
+from ntkjax._gp.labels import among, classes_of
+from ntkjax._gp.likelihoods import LIKELIHOODS, Learned, evidence_at, learned_of
 from ntkjax._kernel.arrays import as_floats, describe
 from ntkjax._kernel.get import requested_names
 
@@ -49,6 +51,7 @@ class GaussianProcessClassifier:
       epsilon: of "dirichlet", the concentration of a class that was not seen: the smaller, the
         surer of its labels the classifier is (the paper takes 0.01).
       params: as of `GaussianProcess`.
+      bounds: as of `GaussianProcess`, of parameters and, by "one_hot", of "noise".
       get: which kernel is the covariance, "nngp" or "ntk". Its size matters for "dirichlet" and
         "laplace": standard deviations near 3 let probabilities come near 0 and 1.
 
@@ -82,7 +85,10 @@ class GaussianProcessClassifier:
     noise: float = 0.01
     epsilon: float = 0.1
     params: Mapping[str, Any] | None = None
+    bounds: Mapping[str, Any] | None = None
     get: str = "nngp"
+    #: The log marginal likelihood after each step of `optimize`, one tuple for each start.
+    history: tuple[tuple[float, ...], ...] = ()
     #: The labels of the classes, sorted.
     classes: Any = None
     _learned: Learned | None = dataclasses.field(default=None, repr=False)
@@ -115,9 +121,33 @@ class GaussianProcessClassifier:
         """
         inputs = points("x", x)
         classes, one_hot = classes_of(labels, len(inputs))
-        learn = LIKELIHOODS[self.likelihood]
-        learned = learn(self._covariance(), inputs, self._floats(one_hot), self.noise, self.epsilon)
-        return dataclasses.replace(self, classes=classes, _learned=learned)
+        made = dataclasses.replace(self, classes=classes)
+        return made._taught(inputs, as_floats("labels", one_hot, warns=False))
+
+    def update(self, x: Any, labels: Any) -> "GaussianProcessClassifier":
+        """Learn from further points; the kernel of those before is not computed again.
+
+        By "dirichlet" and "one_hot" they add a block to each factor. By "laplace" the mode is
+        sought from the one before, which takes a few factorizations.
+
+        Args:
+          x: new inputs `(m, ...)`.
+          labels: `(m,)`, of the classes before.
+
+        Returns:
+          The classifier that has seen all points, as if they had come at once.
+
+        Raises:
+          ValueError: shapes do not fit, or a class is new.
+        """
+        learned, inputs = self._fitted("update"), points("x", x)
+        if inputs.shape[1:] != learned.x.shape[1:]:
+            raise ValueError(
+                f"update: x has shape {inputs.shape}, and the one before {learned.x.shape}: pass "
+                "points of the same kind"
+            )
+        one_hot = as_floats("labels", among(labels, len(inputs), self.classes), warns=False)
+        return dataclasses.replace(self, _learned=learned.extended(inputs, one_hot))
 
     def predict_proba(self, x: Any, draws: int = 1000, seed: int = 0) -> Array:
         """The probability of each class at points.
@@ -183,15 +213,107 @@ class GaussianProcessClassifier:
         given = self.network, self.params, self.get
         return evidence_at(*given, params, learned.x, learned.data)
 
+    def optimize(
+        self,
+        over: Sequence[str] | None = None,
+        *,
+        optimizer: Any = None,
+        steps: int = 100,
+        restarts: int = 0,
+        seed: int = 0,
+    ) -> "GaussianProcessClassifier":
+        """Fit parameters to the training points, by the log marginal likelihood.
+
+        Args:
+          over: names of parameters, of "one_hot" "noise" among them; None for all that are positive
+            or have bounds.
+          optimizer: an optimizer of optax, such as `optax.adam(0.1)`; None for L-BFGS.
+          steps: the most steps from each start.
+          restarts: further starts, drawn between the bounds; the best end is taken.
+          seed: of these.
+
+        Returns:
+          The fitted classifier with the best parameters that were seen. Its `history` holds the
+          log marginal likelihood step by step.
+
+        Raises:
+          ValueError: the classifier is not fitted; a name is unknown; a parameter that is not
+            positive has no bounds; the likelihood is nowhere finite.
+
+        Source: Rasmussen and Williams 2006, section 5.5.1 ("laplace").
+        """
+        learned = self._fitted("optimize")
+        search = search_of(over, self.bounds, optimizer, steps, restarts, seed)
+        given = self.network, self.params, self.get
+        numbers = {name: float(value) for name, value in (self.params or {}).items()}
+        numbers.update({name: float(self.noise) for name in self._noise()})
+
+        def value(values: Any, x: Array, data: Any) -> Array:
+            return evidence_at(*given, values, x, data)
+
+        data, dtype = (learned.x, learned.data), jax.tree.leaves(learned.data)[0].dtype
+        what = "log marginal likelihood"
+        best = best_parameters(value, data, numbers, search, dtype, len(learned.x), what)
+        noise = best.values.pop(NOISE, self.noise)
+        params = None if self.params is None else {**self.params, **best.values}
+        made = dataclasses.replace(self, noise=noise, params=params, history=best.history)
+        return made._taught(learned.x, learned.one_hot)
+
+    def save(self, path: Any) -> None:
+        """Write the fitted classifier to a file, without its network, which is code.
+
+        Args:
+          path: of the file, a NumPy archive.
+
+        Raises:
+          ValueError: the classifier is not fitted.
+          TypeError: classes are no integers, booleans or strings.
+        """
+        learned = self._fitted("save")
+        classes = np.asarray(self.classes.tolist())
+        if classes.dtype.hasobject:
+            raise TypeError(
+                f"save: classes are {describe(self.classes.tolist())}, expected integers, booleans "
+                "or strings: fit to labels of one of these types"
+            )
+        flags = {name: getattr(self, name) for name in ("likelihood", "get")}
+        flags.update({name: float(getattr(self, name)) for name in ("noise", "epsilon")})
+        held = {**storage.numbers(self.params, self.bounds, self.history), **flags}
+        arrays = {**learned.arrays(), "classes": classes}
+        storage.write(path, storage.CLASSIFIER, arrays, held)
+
+    @classmethod
+    def load(cls, path: Any, network: Any) -> "GaussianProcessClassifier":
+        """Read a classifier that `save` has written, by this version or an older one.
+
+        Args:
+          path: of the file.
+          network: the network or function of parameters that it was made with.
+
+        Returns:
+          The fitted classifier.
+
+        Raises:
+          ValueError: the file holds none, is of a newer format, or its kernel is another one.
+        """
+        arrays, held = storage.read(path, storage.CLASSIFIER)
+        flags = {name: held[name] for name in ("likelihood", "noise", "epsilon", "get")}
+        made = cls(network, **flags, **storage.options(held), classes=arrays.pop("classes"))
+        learned = learned_of(held["likelihood"], arrays, made._covariance())
+        storage.check_kernel(made._covariance(), learned.x, arrays["probe"], path)
+        return dataclasses.replace(made, _learned=learned)
+
+    def _taught(self, x: Array, one_hot: Array) -> "GaussianProcessClassifier":
+        learn = LIKELIHOODS[self.likelihood]
+        learned = learn(self._covariance(), x, one_hot, self.noise, self.epsilon)
+        return dataclasses.replace(self, _learned=learned)
+
     def _covariance(self) -> Covariance:
         return covariance_of(self.network, self.params, self.get)
 
     def _noise(self) -> tuple[str, ...]:
         """The name of the noise, where the likelihood has any."""
         return (NOISE,) if self.likelihood == "one_hot" else ()
-
-    def _floats(self, one_hot: np.ndarray) -> Array:
-        return as_floats("labels", one_hot, warns=False)
 
     def _fitted(self, method: str) -> Learned:
         if self._learned is None:

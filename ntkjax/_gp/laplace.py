@@ -1,6 +1,8 @@
 """A classifier by Laplace's approximation: what it knows of labelled points."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,8 @@ from ntkjax._gp.ascent import in_float64
 from ntkjax._gp.covariance import Covariance, in_chunks
 from ntkjax._gp.logistic import Logistic, logistic
 from ntkjax._gp.softmax import Softmax, softmax
+from ntkjax._gp.storage import probe_of
+from ntkjax._jax_compat import double_precision
 from ntkjax._solve.factor import factorized
 from ntkjax._solve.regularizer import UNREGULARIZED
 
@@ -48,29 +52,59 @@ class Laplace:
         """The labels."""
         return self.one_hot
 
+    def extended(self, x: Array, one_hot: Array) -> "Laplace":
+        """What is known after more points: the ascent goes on from the mode of those before."""
+        new = x.astype(self.x.dtype)
+        below = self.covariance.cross(new, self.x).astype(self.kernel.dtype)
+        own = self.covariance.matrix(new).astype(self.kernel.dtype)
+        kernel = jnp.block([[self.kernel, below.T], [below, own]])
+        labels = jnp.concatenate([self.one_hot, one_hot.astype(self.one_hot.dtype)])
+        points = jnp.concatenate([self.x, new])
+        with double_precision():
+            start = jnp.pad(self.mode.coefficients, ((0, 0), (0, len(new))))
+        return _known(self.covariance, points, labels, kernel, start)
+
+    def arrays(self) -> dict[str, Any]:
+        """All of it as arrays by name."""
+        held = {"x": self.x, "one_hot": self.one_hot, "kernel": self.kernel}
+        return {**held, **self.mode._asdict(), "probe": probe_of(self.covariance, self.x)}
+
 
 def laplace(covariance: Covariance, x: Array, one_hot: Array) -> Laplace:
     """What labels `(n, n_classes)` teach of points."""
     kernel = covariance.matrix(x)
+    return _known(covariance, x, one_hot.astype(kernel.dtype), kernel)
+
+
+def _known(
+    covariance: Covariance, x: Array, one_hot: Array, kernel: Array, start: Any = None
+) -> Laplace:
     # The approximation would take a kernel that is none, if its eigenvalues are not below -4.
     factorized(kernel, "kernel_fn(x)", UNREGULARIZED, mends=True)
-    labels = one_hot.astype(kernel.dtype)
-    mode = mode_of(kernel, labels)
+    mode = mode_of(kernel, one_hot, start)
     if not np.isfinite(mode.log_evidence):
         raise ValueError(
             "laplace: the mode of the posterior was not found, as kernel_fn(x) is close to "
             f"singular and has variances up to {float(jnp.max(jnp.diagonal(kernel))):.2g}: give "
             "the network smaller W_std and b_std, or pass likelihood='dirichlet'"
         )
-    return Laplace(covariance, x, labels, kernel, mode)
+    return Laplace(covariance, x, one_hot, kernel, mode)
 
 
-def mode_of(kernel: Array, one_hot: Array) -> Logistic | Softmax:
-    """The mode for a covariance `(n, n)` and labels `(n, n_classes)`."""
+def read(arrays: Mapping[str, Any], covariance: Covariance) -> Laplace:
+    """What `Laplace.arrays` has written."""
+    kind = Logistic if "root" in arrays else Softmax
+    with double_precision():
+        mode = kind(**{name: jnp.asarray(arrays[name]) for name in kind._fields})
+    points, labels, kernel = (jnp.asarray(arrays[name]) for name in ("x", "one_hot", "kernel"))
+    return Laplace(covariance, points, labels, kernel, mode)
+
+
+def mode_of(kernel: Array, one_hot: Array, start: Any = None) -> Logistic | Softmax:
+    """The mode for a covariance `(n, n)` and labels `(n, n_classes)`, from coefficients."""
     n, classes = one_hot.shape
-    if classes == 2:
-        return logistic(kernel, one_hot, jnp.zeros((1, n), kernel.dtype))
-    return softmax(kernel, one_hot, jnp.zeros((classes, n), kernel.dtype))
+    find, functions = (logistic, 1) if classes == 2 else (softmax, classes)
+    return find(kernel, one_hot, jnp.zeros((functions, n)) if start is None else start)
 
 
 @jax.custom_jvp

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._gp.arguments import NOISE
+from ntkjax._gp.arguments import NOISE, NOISE_FACTOR
 from ntkjax._gp.covariance import covariance_of
 from ntkjax._gp.losses import gaussian_log_density, log_marginal_likelihood
 from ntkjax._gp.state import State
@@ -19,26 +19,41 @@ def likelihood_of(state: State) -> Array:
     return gaussian_log_density(fit, state.factor.log_det(), state.right.shape)
 
 
+def covariance_at(
+    network: Any, params: Any, get: str, values: Mapping[str, Any], x: Array
+) -> Array:
+    """The covariance of points, with some parameters at other values."""
+    named = {name: value for name, value in values.items() if name not in (NOISE, NOISE_FACTOR)}
+    params = params if params is None else {**params, **named}
+    return covariance_of(network, params, get).matrix(x)
+
+
 def noisy_covariance(
     network: Any, params: Any, get: str, values: Mapping[str, Any], x: Array, noise: Any, dtype: Any
 ) -> Array:
     """The covariance of noisy targets at points, with some parameters at other values."""
-    named = {name: value for name, value in values.items() if name != NOISE}
-    params = params if params is None else {**params, **named}
-    matrix = covariance_of(network, params, get).matrix(x).astype(dtype)
-    return shifted(matrix, jnp.asarray(values.get(NOISE, noise), dtype))
+    matrix = covariance_at(network, params, get, values, x).astype(dtype)
+    variance = jnp.asarray(values.get(NOISE, noise), dtype)
+    return shifted(matrix, variance * jnp.asarray(values.get(NOISE_FACTOR, 1.0), dtype))
+
+
+def numbers_of(params: Mapping[str, Any] | None, noise: Array) -> dict[str, float]:
+    """What may be fitted of a process, by name."""
+    numbers = {name: float(value) for name, value in (params or {}).items()}
+    return {**numbers, **({NOISE_FACTOR: 1.0} if noise.ndim else {NOISE: float(noise)})}
 
 
 def likelihood_at(
     state: State, network: Any, params: Any, get: str, values: Mapping[str, Any]
 ) -> Array:
     """The log marginal likelihood at other values of some parameters, which may be traced."""
-    known = (*(params or {}), NOISE)
+    known = (*(params or {}), NOISE, NOISE_FACTOR)
     unknown = [name for name in values if name not in known]
     if unknown:
         raise ValueError(
             f"params holds {', '.join(map(repr, unknown))}, expected names among "
-            f"{', '.join(map(repr, known))}: pass a parameter of the network or 'noise'"
+            f"{', '.join(map(repr, known))}: pass a parameter of the network, 'noise', or "
+            "'noise_factor'"
         )
     x, dtype = state.scaled(state.x), state.right.dtype
     matrix = noisy_covariance(network, params, get, values, x, state.noise, dtype)

@@ -8,7 +8,8 @@ from jax import Array
 
 from ntkjax._gp import laplace, regressions
 from ntkjax._gp.arguments import NOISE
-from ntkjax._gp.covariance import Covariance, covariance_of
+from ntkjax._gp.covariance import Covariance
+from ntkjax._gp.likelihood import covariance_at
 from ntkjax._gp.regressions import Targets
 
 
@@ -33,14 +34,25 @@ class Learned(Protocol):
         """The log probability or density of `data`."""
         ...
 
+    @property
+    def one_hot(self) -> Array:
+        """The labels, `(n, n_classes)`."""
+        ...
+
+    def extended(self, x: Array, one_hot: Array) -> "Learned":
+        """What is known after more points."""
+        ...
+
+    def arrays(self) -> dict[str, Any]:
+        """All of it as arrays by name, for a file."""
+        ...
+
 
 def evidence_at(
     network: Any, params: Any, get: str, values: Mapping[str, Any], x: Array, data: Any
 ) -> Array:
     """The log marginal likelihood at other values of some parameters, which may be traced."""
-    named = {name: value for name, value in values.items() if name != NOISE}
-    params = params if params is None else {**params, **named}
-    kernel = covariance_of(network, params, get).matrix(x)
+    kernel = covariance_at(network, params, get, values, x)
     if not isinstance(data, Targets):
         return laplace.log_evidence(kernel, data.astype(kernel.dtype))
     noise = values.get(NOISE, data.noise)
@@ -53,11 +65,11 @@ def _laplace(c: Covariance, x: Array, one_hot: Array, noise: Any, epsilon: float
 
 
 def _one_hot(c: Covariance, x: Array, one_hot: Array, noise: Any, epsilon: float) -> Learned:
-    return regressions.regressions(c, x, regressions.one_hot_targets(one_hot, noise))
+    return regressions.regressions(c, x, one_hot, None, noise)
 
 
 def _dirichlet(c: Covariance, x: Array, one_hot: Array, noise: Any, epsilon: float) -> Learned:
-    return regressions.regressions(c, x, regressions.dirichlet_targets(one_hot, epsilon))
+    return regressions.regressions(c, x, one_hot, epsilon, noise)
 
 
 #: What they learn from points, one-hot labels `(n, n_classes)`, noise and epsilon.
@@ -66,3 +78,9 @@ LIKELIHOODS: dict[str, Callable[..., Learned]] = {
     "laplace": _laplace,
     "one_hot": _one_hot,
 }
+
+
+def learned_of(likelihood: str, arrays: Mapping[str, Any], covariance: Covariance) -> Learned:
+    """What arrays describe."""
+    read = laplace.read if likelihood == "laplace" else regressions.read
+    return read(arrays, covariance)

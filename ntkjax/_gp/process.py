@@ -11,7 +11,9 @@ from jax import Array
 from ntkjax._gp import storage
 from ntkjax._gp.arguments import (
     NOISE,
+    NOISE_FACTOR,
     count_of,
+    function_of,
     mean_at,
     mean_of,
     noise_variance,
@@ -20,9 +22,9 @@ from ntkjax._gp.arguments import (
     targets,
 )
 from ntkjax._gp.covariance import Covariance, covariance_of
-from ntkjax._gp.fit import best_parameters
-from ntkjax._gp.likelihood import likelihood_at, likelihood_of
-from ntkjax._gp.losses import left_out
+from ntkjax._gp.fit import best_parameters, search_of
+from ntkjax._gp.likelihood import likelihood_at, likelihood_of, noisy_covariance, numbers_of
+from ntkjax._gp.losses import OBJECTIVES, left_out
 from ntkjax._gp.prediction import Prediction
 from ntkjax._gp.state import State, extended, fitted, gaussian_draws
 from ntkjax._inference.gaussian import Gaussian
@@ -51,8 +53,9 @@ class GaussianProcess:
         `(n, n_outputs)`.
       params: numbers by name that `network` takes, such as `{"W_std": 1.5, "b_std": 0.1}`: where
         `optimize` starts.
-      bounds: `(lowest, highest)` by name, of parameters and of "noise", for `optimize`. Positive
-        bounds are searched by logarithms. None for a hundredth of the start and a hundred times it.
+      bounds: `(lowest, highest)` by name, of parameters and of "noise" (of noise point by point,
+        of "noise_factor", which starts at 1), for `optimize`. Positive bounds are searched by
+        logarithms. None for a hundredth of the start and a hundred times it.
       get: which kernel is the covariance, "nngp" or "ntk".
       standardize_x: whether to shift and scale the channels (the last axis) of inputs to mean 0 and
         standard deviation 1 over the training points.
@@ -237,8 +240,9 @@ class GaussianProcess:
         Of several outputs it is the sum; of standardised targets, that of these.
 
         Args:
-          params: other values of some of the parameters, "noise" among them; None for those of the
-            process. They may be traced: the value has derivatives.
+          params: other values of some of the parameters, "noise" among them, or "noise_factor",
+            which the noise is multiplied by; None for those of the process. They may be traced: the
+            value has derivatives.
 
         Returns:
           A scalar.
@@ -285,7 +289,8 @@ class GaussianProcess:
 
         Args:
           over: names of parameters, "noise" among them; None for all that are positive or have
-            bounds.
+            bounds. Noise given point by point is taken for known; name "noise_factor", or give it
+            bounds, to fit the number that all its variances are multiplied by.
           objective: "marginal_likelihood", or "leave_one_out" for the sum of the log densities of
             each target given all others.
           optimizer: an optimizer of optax, such as `optax.adam(0.1)`; None for L-BFGS.
@@ -302,14 +307,21 @@ class GaussianProcess:
             has no bounds; the objective is nowhere finite.
         """
         state = self._fitted("optimize")
-        given = self.params, dict(self.bounds or {})
-        values, history = best_parameters(
-            state, self.network, *given, self.get, over, objective, optimizer,
-            count_of("steps", steps), count_of("restarts", restarts, 0), count_of("seed", seed, 0),
-        )  # fmt: skip
-        noise = values.pop(NOISE, self.noise)
-        params = None if self.params is None else {**self.params, **values}
-        made = dataclasses.replace(self, noise=noise, params=params, history=history)
+        judge = function_of("objective", objective, OBJECTIVES)
+        search = search_of(over, self.bounds, optimizer, steps, restarts, seed)
+        dtype, given = state.right.dtype, (self.network, self.params, self.get)
+
+        def value(values: Any, x: Array, right: Array, noise: Array) -> Array:
+            return judge(noisy_covariance(*given, values, x, noise, dtype), right)
+
+        data = state.scaled(state.x), state.right, state.noise
+        numbers = numbers_of(self.params, state.noise)
+        best = best_parameters(value, data, numbers, search, dtype, state.right.size, objective)
+        noise = best.values.pop(NOISE, self.noise)
+        if NOISE_FACTOR in best.values:
+            noise = best.values.pop(NOISE_FACTOR) * state.noise
+        params = None if self.params is None else {**self.params, **best.values}
+        made = dataclasses.replace(self, noise=noise, params=params, history=best.history)
         return made.fit(state.x, state.shaped(state.y))
 
     def report(self) -> SolveReport:
@@ -326,14 +338,11 @@ class GaussianProcess:
           ValueError: the process is not fitted.
         """
         state = self._fitted("save")
-        params = self.params and {name: float(value) for name, value in self.params.items()}
-        bounds = self.bounds and {
-            k: [float(end) for end in pair] for k, pair in self.bounds.items()
-        }
         mean = None if callable(self.mean) else float(self.mean)
         flags = {name: getattr(self, name) for name in storage.FLAGS}
-        held = {"params": params, "bounds": bounds, "history": self.history, "mean": mean, **flags}
-        storage.write(path, state, held)
+        held = storage.numbers(self.params, self.bounds, self.history)
+        held = {**held, "mean": mean, "is_vector": state.is_vector, **flags}
+        storage.write(path, storage.PROCESS, storage.arrays_of(state), held)
 
     @classmethod
     def load(cls, path: Any, network: Any, mean: Any = None) -> "GaussianProcess":
@@ -351,16 +360,15 @@ class GaussianProcess:
           ValueError: the file holds none, is of a newer format, or its kernel is another one; the
             mean was a function and is not passed.
         """
-        arrays, held = storage.read(path)
+        arrays, held = storage.read(path, storage.PROCESS)
         mean = held["mean"] if mean is None else mean
         if mean is None:
             raise ValueError("load: the prior mean was a function, which is code: pass mean=")
         noise = arrays["noise"] if arrays["noise"].ndim else arrays["noise"].item()
-        options = {name: held[name] for name in ("params", *storage.FLAGS)}
-        bounds = held["bounds"] and {name: tuple(pair) for name, pair in held["bounds"].items()}
-        history = tuple(map(tuple, held["history"]))
-        made = cls(network, noise, mean, bounds=bounds, history=history, **options)
-        state = storage.state_of(arrays, held["is_vector"], made._covariance(), path)
+        options = {**storage.options(held), **{name: held[name] for name in storage.FLAGS}}
+        made = cls(network, noise, mean, **options)
+        state = storage.state_of(arrays, held["is_vector"], made._covariance())
+        storage.check_kernel(made._covariance(), state.scaled(state.x), arrays["probe"], path)
         return dataclasses.replace(made, _state=state)
 
     @property

@@ -11,6 +11,7 @@ the target of process c and the variance of its noise (Milios et al. 2018, equat
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -20,8 +21,13 @@ from jax import Array
 from ntkjax._gp.covariance import Covariance, in_chunks
 from ntkjax._gp.likelihood import likelihood_of
 from ntkjax._gp.losses import log_marginal_likelihood
-from ntkjax._gp.state import State, fitted
+from ntkjax._gp.state import State, extended, fitted
+from ntkjax._gp.storage import arrays_of, state_of
 from ntkjax._solve.regularizer import shifted
+
+#: Arrays of a state that the processes of a classifier share, and those that each has.
+_SHARED = ("x", "x_mean", "x_std", "y_mean", "y_std", "probe")
+_OWN = ("y", "noise", "right", "lower", "notes", "weights")
 
 
 class Targets(NamedTuple):
@@ -37,9 +43,11 @@ class Targets(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Regressions:
-    """A process for each class, or one with a column for each."""
+    """A process for each class, or one with a column for each, whose `epsilon` is None."""
 
     states: tuple[State, ...]
+    one_hot: Array
+    epsilon: float | None
 
     def probabilities(self, x: Array, draws: int, key: Array) -> Array:
         """Of the classes at points, `(m, n_classes)`.
@@ -57,7 +65,7 @@ class Regressions:
 
         mean, variance = in_chunks(first.scaled(x), of_chunk)
         normal = jax.random.normal(key, (draws, *mean.shape), mean.dtype)
-        if len(self.states) == 1:
+        if self.epsilon is None:
             return _largest(mean, variance + first.noise, normal)
         return _softmaxes(mean, variance, normal)
 
@@ -75,32 +83,73 @@ class Regressions:
         """What labels have become."""
         noise = [state.noise for state in self.states]
         y = jnp.concatenate([state.right for state in self.states], axis=1)
-        return Targets(y, noise[0] if len(noise) == 1 else jnp.stack(noise, axis=1))
+        return Targets(y, noise[0] if self.epsilon is None else jnp.stack(noise, axis=1))
+
+    def extended(self, x: Array, one_hot: Array) -> "Regressions":
+        """What is known after more points, whose kernel is computed once."""
+        first = self.states[0]
+        new = first.scaled(x)
+        blocks = first.covariance.cross(first.scaled(first.x), new), first.covariance.matrix(new)
+        targets = _targets(one_hot.astype(first.y.dtype), self.epsilon, first.noise)
+        pairs = zip(self.states, _columns(targets), strict=True)
+        states = [extended(state, x, y, noise, 0.0, blocks) for state, (y, noise) in pairs]
+        labels = jnp.concatenate([self.one_hot, one_hot.astype(self.one_hot.dtype)])
+        return Regressions(tuple(states), labels, self.epsilon)
+
+    def arrays(self) -> dict[str, Any]:
+        """All of it as arrays by name; what processes share, once."""
+        held = {"one_hot": self.one_hot}
+        if self.epsilon is not None:
+            held["epsilon"] = jnp.asarray(self.epsilon)
+        for i, state in enumerate(self.states):
+            arrays = arrays_of(state)
+            held.update({f"{name}_{i}": arrays[name] for name in _OWN})
+            held.update({name: arrays[name] for name in _SHARED})
+        return held
 
 
-def regressions(covariance: Covariance, x: Array, targets: Targets) -> Regressions:
-    """What targets teach of points; their kernel is computed once."""
+def regressions(
+    covariance: Covariance, x: Array, one_hot: Array, epsilon: float | None, noise: Any
+) -> Regressions:
+    """What labels teach of points; their kernel is computed once."""
     matrix = covariance.matrix(x)
-    dtype = matrix.dtype
-    y, noise = targets.y.astype(dtype), targets.noise.astype(dtype)
-    pairs: Any = [(y, noise)] if not noise.ndim else zip(y.T, noise.T, strict=True)
-    states = [fitted(covariance, x, y, noise, 0.0, matrix=matrix) for y, noise in pairs]
-    return Regressions(tuple(states))
+    targets = _targets(one_hot.astype(matrix.dtype), epsilon, noise)
+    columns = _columns(targets)
+    states = [fitted(covariance, x, y, noise, 0.0, matrix=matrix) for y, noise in columns]
+    return Regressions(tuple(states), one_hot, epsilon)
+
+
+def read(arrays: Mapping[str, Any], covariance: Covariance) -> Regressions:
+    """What `Regressions.arrays` has written."""
+    states = []
+    while f"lower_{len(states)}" in arrays:
+        i = len(states)
+        own = {name: arrays[f"{name}_{i}"] for name in _OWN}
+        shared = {name: arrays[name] for name in _SHARED}
+        states.append(state_of({**shared, **own}, False, covariance))
+    epsilon = float(arrays["epsilon"]) if "epsilon" in arrays else None
+    return Regressions(tuple(states), jnp.asarray(arrays["one_hot"]), epsilon)
 
 
 def log_evidence(kernel: Array, targets: Targets) -> Array:
     """The log density of targets, given the covariance of the points."""
-    y, noise = targets
-    if not noise.ndim:
-        return log_marginal_likelihood(shifted(kernel, noise), y)
-    columns = zip(y.T, noise.T, strict=True)
-    values = [log_marginal_likelihood(shifted(kernel, s), t[:, None]) for t, s in columns]
+    values = [log_marginal_likelihood(shifted(kernel, s), y) for y, s in _columns(targets)]
     return jnp.sum(jnp.stack(values))
 
 
-def one_hot_targets(one_hot: Array, noise: Any) -> Targets:
-    """Ones and zeros, less the mean of a row."""
+def _targets(one_hot: Array, epsilon: float | None, noise: Any) -> Targets:
+    """Those of "dirichlet", or ones and zeros, less the mean of a row."""
+    if epsilon is not None:
+        return dirichlet_targets(one_hot, epsilon)
     return Targets(one_hot - 1 / one_hot.shape[1], jnp.asarray(noise, one_hot.dtype))
+
+
+def _columns(targets: Targets) -> list[tuple[Array, Array]]:
+    """Targets `(n, k)` and noise of each process."""
+    y, noise = targets
+    if not noise.ndim:
+        return [(y, noise)]
+    return [(t[:, None], s) for t, s in zip(y.T, noise.T, strict=True)]
 
 
 def dirichlet_targets(one_hot: Array, epsilon: float) -> Targets:

@@ -1,32 +1,77 @@
-"""A fitted process as a file: arrays and a description in JSON, and no code.
+"""Fitted processes and classifiers as files: arrays and a description in JSON, and no code.
 
-The file is a NumPy archive. `description` holds the number of the format, names, numbers and flags;
-the network is code, and is passed again to `load`, which compares its kernel with the one stored.
+A file is a NumPy archive. `description` holds the kind of the file, the number of its format,
+names, numbers and flags; the network is code, and is passed again to `load`, which compares its
+kernel with the one stored.
 """
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from ntkjax._gp.covariance import Covariance
 from ntkjax._gp.scaling import Scaling
 from ntkjax._gp.state import State
 from ntkjax._solve.factor import Factor
 
-#: What the file calls itself, and the number of its format; readers know all numbers up to theirs.
-_KIND, _VERSION = "ntkjax.gp.GaussianProcess", 1
+#: What files call themselves.
+PROCESS, CLASSIFIER = "ntkjax.gp.GaussianProcess", "ntkjax.gp.GaussianProcessClassifier"
+#: The number of the format; readers know all numbers up to theirs.
+_VERSION = 1
 #: Arguments of a process that are stored as they are.
 FLAGS = ("get", "standardize_x", "standardize_y")
 #: Training points whose kernel is stored, to tell another network by.
 _PROBES = 5
 
 
-def write(path: Any, state: State, description: dict[str, Any]) -> None:
-    """Store a state, and a description that JSON can hold."""
-    arrays = {
+def write(path: Any, kind: str, arrays: Mapping[str, Any], description: dict[str, Any]) -> None:
+    """Store arrays, and a description that JSON can hold."""
+    text = json.dumps({"kind": kind, "version": _VERSION, **description})
+    with open(os.fspath(path), "wb") as file:
+        held: Any = {name: np.asarray(array) for name, array in arrays.items()}
+        np.savez(file, description=np.array(text), **held)
+
+
+def read(path: Any, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and the description of a file that `write` has made."""
+    with np.load(os.fspath(path), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    text = arrays.pop("description", None)
+    description = {} if text is None else json.loads(str(text))
+    if description.get("kind") != kind:
+        raise ValueError(f"{path} holds no {kind}: pass a file that its method save has written")
+    if description["version"] > _VERSION:
+        raise ValueError(
+            f"{path} has format {description['version']}, and this version of ntkjax reads formats "
+            f"up to {_VERSION}: install a newer ntkjax"
+        )
+    return arrays, description
+
+
+def numbers(params: Any, bounds: Any, history: Any) -> dict[str, Any]:
+    """Parameters, bounds and history as JSON can hold them."""
+    return {
+        "params": params and {name: float(value) for name, value in params.items()},
+        "bounds": bounds and {name: [float(end) for end in pair] for name, pair in bounds.items()},
+        "history": history,
+    }
+
+
+def options(held: Mapping[str, Any]) -> dict[str, Any]:
+    """The same as they were passed, of a description."""
+    bounds = held["bounds"] and {name: tuple(pair) for name, pair in held["bounds"].items()}
+    history = tuple(map(tuple, held["history"]))
+    return {"params": held["params"], "bounds": bounds, "history": history}
+
+
+def arrays_of(state: State) -> dict[str, Any]:
+    """The arrays of a state, by name."""
+    return {
         "x": state.x,
         "y": state.y,
         "noise": state.noise,
@@ -38,46 +83,30 @@ def write(path: Any, state: State, description: dict[str, Any]) -> None:
         "lower": state.factor.lower,
         "notes": state.factor.notes,
         "weights": state.weights,
-        "probe": state.covariance.matrix(state.scaled(state.x[:_PROBES])),
+        "probe": probe_of(state.covariance, state.scaled(state.x)),
     }
-    head = {"kind": _KIND, "version": _VERSION, "is_vector": state.is_vector}
-    text = json.dumps({**head, **description})
-    with open(os.fspath(path), "wb") as file:
-        held: Any = {name: np.asarray(array) for name, array in arrays.items()}
-        np.savez(file, description=np.array(text), **held)
 
 
-def read(path: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and the description of a file that `write` has made."""
-    with np.load(os.fspath(path), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    text = arrays.pop("description", None)
-    description = {} if text is None else json.loads(str(text))
-    if description.get("kind") != _KIND:
-        raise ValueError(f"{path} holds no {_KIND}: pass a file that its method save has written")
-    if description["version"] > _VERSION:
-        raise ValueError(
-            f"{path} has format {description['version']}, and this version of ntkjax reads formats "
-            f"up to {_VERSION}: install a newer ntkjax"
-        )
-    return arrays, description
-
-
-def state_of(
-    arrays: dict[str, np.ndarray], is_vector: bool, covariance: Covariance, path: Any
-) -> State:
-    """The state that a file holds; raises where its kernel is that of another network."""
+def state_of(arrays: Mapping[str, Any], is_vector: bool, covariance: Covariance) -> State:
+    """The state that arrays describe."""
     a = {name: jnp.asarray(array) for name, array in arrays.items()}
     x_scaling, y_scaling = (Scaling(a[f"{axis}_mean"], a[f"{axis}_std"]) for axis in "xy")
     factor = Factor(a["lower"], a["notes"])
     solved = a["right"], factor, a["weights"], is_vector
-    state = State(covariance, a["x"], a["y"], a["noise"], x_scaling, y_scaling, *solved)
-    probe = np.asarray(covariance.matrix(state.scaled(state.x[:_PROBES])), np.float64)
-    stored = np.asarray(arrays["probe"], np.float64)
-    if not np.max(np.abs(probe - stored)) <= 1e-4 * np.max(np.abs(stored)):
+    return State(covariance, a["x"], a["y"], a["noise"], x_scaling, y_scaling, *solved)
+
+
+def probe_of(covariance: Covariance, x: Array) -> Array:
+    """What a kernel says of the first of some points."""
+    return covariance.matrix(x[:_PROBES])
+
+
+def check_kernel(covariance: Covariance, x: Array, stored: np.ndarray, path: Any) -> None:
+    """Raises where a kernel is not the one whose probe was stored."""
+    probe, wanted = (np.asarray(k, np.float64) for k in (probe_of(covariance, x), stored))
+    gap = np.max(np.abs(probe - wanted))
+    if not gap <= 1e-4 * np.max(np.abs(wanted)):
         raise ValueError(
             f"network has another kernel than the one with which {path} was saved: their values on "
-            f"its first points differ by {np.max(np.abs(probe - stored)):.2g}; pass the same "
-            "network"
+            f"its first points differ by {gap:.2g}; pass the same network"
         )
-    return state

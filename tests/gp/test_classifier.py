@@ -82,6 +82,10 @@ WRONG = {
         lambda: FITTED.log_marginal_likelihood({"w": 1}),
         "params holds 'w'",
     ),
+    "new class": (lambda: FITTED.update(X[:2], ["a", "z"]), "labels holds 'z', expected classes"),
+    "other points": (lambda: FITTED.update(X[:2, :1], ["a", "b"]), "update: x has shape (2, 1)"),
+    "nothing to fit": (lambda: FITTED.optimize(), "expected names among none"),
+    "noise of no likelihood": (lambda: FITTED.optimize("noise"), "expected names among none"),
     "unfitted": (lambda: GaussianProcessClassifier(smooth()).predict(X), "call fit first"),
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gp_cases import X_TEST, X, Y, smooth
 
-from ntkjax.gp import GaussianProcess
+from ntkjax.gp import GaussianProcess, GaussianProcessClassifier
 
 
 def made(**options):
@@ -66,3 +66,47 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
             GaussianProcess.load(path, smooth)
     with pytest.raises(ValueError, match="save: the process has seen no points"):
         GaussianProcess(smooth()).save(path)
+
+
+#: Likelihood, labels, options.
+CLASSIFIERS = {
+    "dirichlet": (np.where(X[:, 0] > 0, "right", "left"), {"epsilon": 0.05, "get": "ntk"}),
+    "laplace": (X[:, 0] > 0, {"bounds": {"std": (0.1, 5)}}),
+    "laplace of three": ((X[:, 0] > 0) + 1 * (X[:, 1] > 0), {}),
+    "one_hot": ((X[:, 0] > 0) + 1 * (X[:, 1] > 0), {"noise": 0.1}),
+}
+
+
+@pytest.mark.parametrize("name", list(CLASSIFIERS))
+def test_a_classifier_is_read_as_it_was_stored(name, tmp_path):
+    labels, options = CLASSIFIERS[name]
+    params = {"length": 0.9, "std": 1.2}
+    made = GaussianProcessClassifier(smooth, name.split()[0], params=params, **options)
+    made = made.fit(X[:25], labels[:25])
+    made.save(tmp_path / "classes.npz")
+    again = GaussianProcessClassifier.load(tmp_path / "classes.npz", smooth)
+    np.testing.assert_array_equal(again.predict(X_TEST), made.predict(X_TEST))
+    np.testing.assert_array_equal(again.predict_proba(X_TEST), made.predict_proba(X_TEST))
+    names = "likelihood", "noise", "epsilon", "params", "bounds", "get", "history"
+    assert [getattr(again, n) for n in names] == [getattr(made, n) for n in names]
+    assert again.classes.dtype.kind == labels.dtype.kind
+    # What is read goes on learning, and is then as if all points had come at once.
+    more = again.update(X[25:], labels[25:])
+    whole = GaussianProcessClassifier(smooth, made.likelihood, params=params, **options)
+    whole = whole.fit(X, labels)
+    np.testing.assert_allclose(
+        more.log_marginal_likelihood(), whole.log_marginal_likelihood(), rtol=1e-9
+    )
+    np.testing.assert_allclose(more.predict_proba(X_TEST), whole.predict_proba(X_TEST), atol=1e-9)
+
+
+def test_files_of_other_classifiers_are_refused(tmp_path):
+    path = tmp_path / "file.npz"
+    made(noise=0.1).save(path)
+    with pytest.raises(ValueError, match=r"holds no ntkjax\.gp\.GaussianProcessClassifier"):
+        GaussianProcessClassifier.load(path, smooth)
+    GaussianProcessClassifier(smooth()).fit(X, X[:, 0] > 0).save(path)
+    with pytest.raises(ValueError, match="network has another kernel"):
+        GaussianProcessClassifier.load(path, smooth(2.0))
+    with pytest.raises(ValueError, match=r"holds no ntkjax\.gp\.GaussianProcess:"):
+        GaussianProcess.load(path, smooth)

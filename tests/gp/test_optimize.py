@@ -11,7 +11,7 @@ from ntkjax import config, stax
 from ntkjax._gp.bounds import Box
 from ntkjax._gp.losses import OBJECTIVES
 from ntkjax._solve.regularizer import shifted
-from ntkjax.gp import GaussianProcess
+from ntkjax.gp import GaussianProcess, GaussianProcessClassifier
 
 START = {"length": 3.0, "std": 0.5}
 
@@ -109,6 +109,38 @@ def test_what_is_not_named_stays_and_bounds_hold():
     # The best length for that std is above the bound.
     np.testing.assert_allclose(best.params["length"], 4.0, rtol=1e-3)
     np.testing.assert_allclose(process().optimize(["noise"]).params["length"], 3.0)
+
+
+def test_noise_by_points_is_known_unless_its_factor_is_named():
+    noise = np.linspace(0.01, 0.2, 30)
+    fitted = process(noise)
+    assert fitted.optimize(steps=2).noise is noise
+    best = fitted.optimize(["length", "std", "noise_factor"])
+    factor = best.noise[0] / noise[0]
+    np.testing.assert_allclose(best.noise, factor * noise)
+    np.testing.assert_allclose(best.history[0][-1], best.log_marginal_likelihood(), rtol=1e-9)
+    at = {**best.params, "noise_factor": factor}
+    slope = jax.grad(fitted.log_marginal_likelihood)(at)["noise_factor"]
+    assert abs(slope * factor) < 0.02
+    assert abs(factor - 1) > 0.02
+    within = process(noise, bounds={"noise_factor": (0.9, 1.1)}).optimize(steps=3)
+    assert 0.9 <= within.noise[0] / noise[0] <= 1.1
+
+
+@pytest.mark.parametrize("likelihood", ["dirichlet", "laplace", "one_hot"])
+def test_a_classifier_climbs_to_where_its_slopes_vanish(likelihood):
+    noisy = X + np.random.default_rng(2).normal(size=X.shape)
+    labels = (noisy[:, 0] > 0) + 1 * (noisy[:, 1] > 0.5)
+    bounds = {"std": (0.1, 10.0)}
+    start = GaussianProcessClassifier(smooth, likelihood, 0.3, params=START, bounds=bounds)
+    start = start.fit(X, labels)
+    best = start.optimize()
+    np.testing.assert_allclose(best.history[0][-1], best.log_marginal_likelihood(), rtol=1e-8)
+    assert best.history[0][-1] > best.history[0][0] + 0.5
+    found = {**best.params, **({"noise": best.noise} if likelihood == "one_hot" else {})}
+    slopes = jax.grad(best.log_marginal_likelihood)(found)
+    assert all(abs(slopes[name] * found[name]) < 0.02 for name in found)
+    assert start.optimize("length", steps=1).params["std"] == START["std"]
 
 
 def test_restarts_find_what_one_start_does_not():
