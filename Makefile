@@ -91,7 +91,7 @@ newest: ## run the tests on the newest versions of everything; PYTHON=python3.13
 lock: ## choose the newest versions again and write requirements.lock
 	@echo "[1/2] installing the newest versions into $(VENV)-lock"
 	@$(PYTHON) -m venv --clear $(VENV)-lock
-	@$(VENV)-lock/bin/python -m pip install --quiet --upgrade setuptools -e '.[demo,test,flax,series,check]'
+	@$(VENV)-lock/bin/python -m pip install --quiet --upgrade setuptools -e '.[demo,test,flax,series,tinygp,check]'
 	@echo "[2/2] writing requirements.lock"
 	@{ echo "# Written by make lock. Install it with make demo, make test or make check."; \
 		$(VENV)-lock/bin/python -m pip freeze --all --exclude pip --exclude ntkjax; } > requirements.lock

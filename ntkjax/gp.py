@@ -3,6 +3,7 @@
 from ntkjax._gp.classifier import GaussianProcessClassifier
 from ntkjax._gp.prediction import Prediction
 from ntkjax._gp.process import GaussianProcess
+from ntkjax._gp.tinygp_kernel import tinygp_kernel
 from ntkjax._inference.gaussian import Gaussian
 from ntkjax._solve.failure import NotPositiveDefiniteError
 from ntkjax._solve.report import SolveReport
@@ -14,4 +15,5 @@ __all__ = [
     "NotPositiveDefiniteError",
     "Prediction",
     "SolveReport",
+    "tinygp_kernel",
 ]
