@@ -49,7 +49,9 @@ class GaussianProcessClassifier:
       likelihood: "dirichlet", "laplace" or "one_hot".
       noise: of "one_hot", the variance of the targets' noise.
       epsilon: of "dirichlet", the concentration of a class that was not seen: the smaller, the
-        surer of its labels the classifier is (the paper takes 0.01).
+        surer of its labels the classifier is. None for that of 0.001, 0.003, 0.01, ..., 1 with
+        which it gives the training labels the largest probability, each given all others; `fit`
+        chooses, by 500 points at most, and `concentration` says which.
       params: as of `GaussianProcess`.
       bounds: as of `GaussianProcess`, of parameters and, by "one_hot", of "noise".
       get: which kernel is the covariance, "nngp" or "ntk". Its size matters for "dirichlet" and
@@ -83,7 +85,7 @@ class GaussianProcessClassifier:
     network: Any
     likelihood: str = "dirichlet"
     noise: float = 0.01
-    epsilon: float = 0.1
+    epsilon: float | None = None
     params: Mapping[str, Any] | None = None
     bounds: Mapping[str, Any] | None = None
     get: str = "nngp"
@@ -97,9 +99,11 @@ class GaussianProcessClassifier:
         function_of("likelihood", self.likelihood, LIKELIHOODS)
         noise_variance(self.noise)
         parameters(self.params)
-        if not (np.ndim(self.epsilon) == 0 and 0 < self.epsilon < np.inf):
+        epsilon = 1.0 if self.epsilon is None else self.epsilon
+        if not (np.ndim(epsilon) == 0 and 0 < epsilon < np.inf):
             raise ValueError(
-                f"epsilon must be a positive number, got {describe(self.epsilon)}: pass 0.1"
+                f"epsilon must be a positive number or None, got {describe(self.epsilon)}: pass "
+                "None to have it chosen"
             )
         requested_names(self.get, ("nngp", "ntk"), "the NNGP")
         self._covariance()
@@ -181,6 +185,14 @@ class GaussianProcessClassifier:
           ValueError: the classifier is not fitted, or inputs do not fit.
         """
         return self.classes[np.argmax(np.asarray(self.predict_proba(x)), axis=1)]
+
+    @property
+    def concentration(self) -> float:
+        """The epsilon of a classifier by "dirichlet", as it was passed or chosen by `fit`."""
+        chosen = getattr(self._fitted("concentration"), "epsilon", None)
+        if chosen is None:
+            raise ValueError(f"concentration: {self.likelihood!r} has none; only 'dirichlet' has")
+        return chosen
 
     def log_marginal_likelihood(self, params: Mapping[str, Any] | None = None) -> Array:
         r"""The log probability of the training labels, :math:`\log p(y | x)`, by "laplace".
@@ -277,7 +289,8 @@ class GaussianProcessClassifier:
                 "or strings: fit to labels of one of these types"
             )
         flags = {name: getattr(self, name) for name in ("likelihood", "get")}
-        flags.update({name: float(getattr(self, name)) for name in ("noise", "epsilon")})
+        epsilon = None if self.epsilon is None else float(self.epsilon)
+        flags.update({"noise": float(self.noise), "epsilon": epsilon})
         held = {**storage.numbers(self.params, self.bounds, self.history), **flags}
         arrays = {**learned.arrays(), "classes": classes}
         storage.write(path, storage.CLASSIFIER, arrays, held)

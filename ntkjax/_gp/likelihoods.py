@@ -60,16 +60,18 @@ def evidence_at(
     return regressions.log_evidence(kernel, targets)
 
 
-def _laplace(c: Covariance, x: Array, one_hot: Array, noise: Any, epsilon: float) -> Learned:
+def _laplace(c: Covariance, x: Array, one_hot: Array, noise: Any, epsilon: float | None) -> Learned:
     return laplace.laplace(c, x, one_hot)
 
 
-def _one_hot(c: Covariance, x: Array, one_hot: Array, noise: Any, epsilon: float) -> Learned:
-    return regressions.regressions(c, x, one_hot, None, noise)
+def _one_hot(c: Covariance, x: Array, one_hot: Array, noise: Any, epsilon: float | None) -> Learned:
+    return regressions.one_hot_regression(c, x, one_hot, noise)
 
 
-def _dirichlet(c: Covariance, x: Array, one_hot: Array, noise: Any, epsilon: float) -> Learned:
-    return regressions.regressions(c, x, one_hot, epsilon, noise)
+def _dirichlet(
+    c: Covariance, x: Array, one_hot: Array, noise: Any, epsilon: float | None
+) -> Learned:
+    return regressions.dirichlet(c, x, one_hot, epsilon)
 
 
 #: What they learn from points, one-hot labels `(n, n_classes)`, noise and epsilon.

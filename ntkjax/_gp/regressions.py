@@ -7,7 +7,11 @@ unnormalised parts are Gamma variables, matched by log-normal ones of the same m
 .. math::
     \tilde y_c = \log \alpha_c - s_c / 2, \quad s_c = \log(1 + 1 / \alpha_c),
 
-the target of process c and the variance of its noise (Milios et al. 2018, equations 4 and 5).
+the target of process c and the variance of its noise (Milios et al. 2018, section 4). Nothing in
+the model says which epsilon is right, and the densities of targets that depend on it are not to be
+compared. What is to be compared is what the processes say of labels: epsilon is that with the
+largest log probability of each training label given all others, in closed form for each process
+(Rasmussen and Williams 2006, section 5.4.2).
 """
 
 import dataclasses
@@ -16,18 +20,26 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ntkjax._gp.covariance import Covariance, in_chunks
 from ntkjax._gp.likelihood import likelihood_of
-from ntkjax._gp.losses import log_marginal_likelihood
+from ntkjax._gp.losses import left_out, log_marginal_likelihood
 from ntkjax._gp.state import State, extended, fitted
 from ntkjax._gp.storage import arrays_of, state_of
+from ntkjax._solve.factor import cholesky_solve
+from ntkjax._solve.ladder import cholesky
 from ntkjax._solve.regularizer import shifted
 
 #: Arrays of a state that the processes of a classifier share, and those that each has.
 _SHARED = ("x", "x_mean", "x_std", "y_mean", "y_std", "probe")
 _OWN = ("y", "noise", "right", "lower", "notes", "weights")
+
+
+#: Values of epsilon among which one is chosen, the most points that it is chosen by, and draws.
+EPSILONS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+_POINTS, _DRAWS = 500, 200
 
 
 class Targets(NamedTuple):
@@ -108,11 +120,29 @@ class Regressions:
         return held
 
 
-def regressions(
-    covariance: Covariance, x: Array, one_hot: Array, epsilon: float | None, noise: Any
+def dirichlet(
+    covariance: Covariance, x: Array, one_hot: Array, epsilon: float | None
 ) -> Regressions:
-    """What labels teach of points; their kernel is computed once."""
+    """What labels teach of points, with a chosen epsilon where there is None."""
     matrix = covariance.matrix(x)
+    if epsilon is None:
+        epsilon = best_epsilon(matrix, one_hot.astype(matrix.dtype))
+    return _regressions(covariance, x, matrix, one_hot, epsilon, 0.0)
+
+
+def one_hot_regression(covariance: Covariance, x: Array, one_hot: Array, noise: Any) -> Regressions:
+    """What labels teach of points by regression on ones and zeros."""
+    return _regressions(covariance, x, covariance.matrix(x), one_hot, None, noise)
+
+
+def _regressions(
+    covariance: Covariance,
+    x: Array,
+    matrix: Array,
+    one_hot: Array,
+    epsilon: float | None,
+    noise: Any,
+) -> Regressions:
     targets = _targets(one_hot.astype(matrix.dtype), epsilon, noise)
     columns = _columns(targets)
     states = [fitted(covariance, x, y, noise, 0.0, matrix=matrix) for y, noise in columns]
@@ -160,6 +190,36 @@ def dirichlet_targets(one_hot: Array, epsilon: float) -> Targets:
     # Each row holds the same numbers, so their mean does not depend on the labels. Far from all
     # points all processes are at it, and the classes are equally probable.
     return Targets(y - jnp.mean(y[0]), noise)
+
+
+def best_epsilon(matrix: Array, one_hot: Array) -> float:
+    """That of `EPSILONS` with which the processes say most of each label, given all others."""
+    n = len(matrix)
+    if n > _POINTS:
+        kept = np.sort(np.random.default_rng(0).permutation(n)[:_POINTS])
+        matrix, one_hot = matrix[np.ix_(kept, kept)], one_hot[kept]
+    normal = jax.random.normal(jax.random.key(0), (_DRAWS, *one_hot.shape), matrix.dtype)
+
+    def score(epsilon: float) -> float:
+        columns = _columns(dirichlet_targets(one_hot, epsilon))
+        found = [_left_out(matrix, y, noise) for y, noise in columns]
+        mean, variance = (jnp.stack(parts, axis=1) for parts in zip(*found, strict=True))
+        share = jnp.sum(_softmaxes(mean, variance, normal) * one_hot, axis=1)
+        value = float(jnp.sum(jnp.log(jnp.maximum(share, jnp.finfo(share.dtype).tiny))))
+        return value if np.isfinite(value) else -np.inf
+
+    return max(EPSILONS, key=score)
+
+
+@jax.jit
+def _left_out(matrix: Array, y: Array, noise: Array) -> tuple[Array, Array]:
+    """Mean and variance `(n,)` of a process at each point, given all others."""
+    # Noise of "dirichlet" is above log 1.5, so that nothing needs to be mended.
+    lower = cholesky(matrix, noise)
+    eye = jnp.eye(len(matrix), dtype=matrix.dtype)
+    diagonal = jnp.sum(jax.scipy.linalg.solve_triangular(lower, eye, lower=True) ** 2, axis=0)
+    mean, variance = left_out(diagonal, cholesky_solve(lower, y), y)
+    return mean[:, 0], jnp.maximum(variance - noise, 0)
 
 
 @jax.jit

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gp_cases import smooth
 
+from ntkjax._gp.regressions import EPSILONS
 from ntkjax.gp import GaussianProcess, GaussianProcessClassifier
 
 RNG = np.random.default_rng(0)
@@ -70,6 +71,28 @@ def test_labels_are_targets_of_regression():
     np.testing.assert_allclose(classifier.log_marginal_likelihood({"length": 1.0}), total)
 
 
+def test_epsilon_is_that_which_says_most_of_labels_left_out():
+    """The choice is by what refitting without each point says of its label."""
+    x, labels = X[:24], LABELS[:24]
+    chosen = GaussianProcessClassifier(smooth(1.0, 2.0)).fit(x, labels)
+    assert chosen.epsilon is None
+    scores = {}
+    for epsilon in {chosen.concentration, EPSILONS[0], EPSILONS[-1]}:
+        model = GaussianProcessClassifier(smooth(1.0, 2.0), epsilon=epsilon)
+        total = 0.0
+        for i in range(24):
+            others = np.arange(24) != i
+            found = model.fit(x[others], labels[others]).predict_proba(x[i : i + 1], 4000)
+            total += np.log(found[0, int(labels[i] == "b")])
+        scores[epsilon] = total
+    assert scores[chosen.concentration] > max(scores.values()) - 0.3
+    # Labels without noise are surer.
+    x = np.linspace(-3, 3, 40)[:, None]
+    sure = GaussianProcessClassifier(smooth(2.0, 4.0)).fit(x, x[:, 0] > 0)
+    assert sure.concentration < chosen.concentration
+    assert GaussianProcessClassifier(smooth(), epsilon=0.2).fit(x, x[:, 0] > 0).concentration == 0.2
+
+
 FITTED = GaussianProcessClassifier(smooth()).fit(X[:9], LABELS[:9])
 #: A call, and what the error says.
 WRONG = {
@@ -86,6 +109,10 @@ WRONG = {
     "other points": (lambda: FITTED.update(X[:2, :1], ["a", "b"]), "update: x has shape (2, 1)"),
     "nothing to fit": (lambda: FITTED.optimize(), "expected names among none"),
     "noise of no likelihood": (lambda: FITTED.optimize("noise"), "expected names among none"),
+    "no concentration": (
+        lambda: GaussianProcessClassifier(smooth(), "one_hot").fit(X[:9], LABELS[:9]).concentration,
+        "'one_hot' has none",
+    ),
     "unfitted": (lambda: GaussianProcessClassifier(smooth()).predict(X), "call fit first"),
 }  # fmt: skip
 
