@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._solve.factor import Factor
+from ntkjax._solve.factor import factor_of
 from ntkjax._solve.ladder import laddered
 from ntkjax._solve.symmetric import highest
 
@@ -26,7 +26,7 @@ from ntkjax._solve.symmetric import highest
 @jax.custom_jvp
 def inverse_and_log_det(matrix: Array) -> tuple[Array, Array]:
     """The inverse of a covariance and the logarithm of its determinant; mended, so never NaN."""
-    factor = Factor(*laddered(matrix))
+    factor = factor_of(*laddered(matrix))
     whitened = factor.whiten(jnp.eye(len(matrix), dtype=matrix.dtype))
     return highest(whitened.T, whitened), factor.log_det()
 

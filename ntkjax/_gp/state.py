@@ -11,7 +11,7 @@ from ntkjax._gp.arguments import mean_at
 from ntkjax._gp.covariance import Covariance, in_chunks
 from ntkjax._gp.scaling import Scaling, scaling_of
 from ntkjax._inference.arguments import common_dtype
-from ntkjax._solve.factor import Factor, factorized
+from ntkjax._solve.factor import Factor, factorized, whitened
 from ntkjax._solve.ladder import cholesky, is_factor, laddered
 from ntkjax._solve.refinement import refined_solve
 from ntkjax._solve.regularizer import Regularizer, shifted
@@ -56,13 +56,13 @@ class State:
 
     def moments(self, cross: Array, prior: Array) -> tuple[Array, Array]:
         """Mean `(m, k)` and variance `(m,)`, both scaled, of what `kernels` returns."""
-        return _moments(self.factor.lower, self.weights, cross, prior)
+        return _moments(self.factor.upper, self.weights, cross, prior)
 
     def posterior(self, x: Array) -> tuple[Array, Array]:
         """Mean `(m, k)` and covariance `(m, m)` at points, both scaled."""
         cross = self.covariance.cross(x, self.scaled(self.x)).astype(self.weights.dtype)
         prior = self.covariance.matrix(x).astype(cross.dtype)
-        return _joint(self.factor.lower, self.weights, cross, prior)
+        return _joint(self.factor.upper, self.weights, cross, prior)
 
     def back(self, x: Array, scaled_mean: Array, mean: Any) -> Array:
         """A scaled mean `(m, k)` at points, in the units of the user."""
@@ -145,9 +145,9 @@ def extended(
         matrix = state.covariance.matrix(jnp.concatenate([old, new])).astype(dtype)
         factor = _factor(matrix, all_noise)
     else:
-        top = jnp.pad(state.factor.lower, ((0, 0), (0, len(new))))
-        lower = jnp.concatenate([top, jnp.concatenate([below, corner], axis=1)])
-        factor = Factor(lower, state.factor.notes)
+        right_part = jnp.concatenate([below.T, corner.T])
+        upper = jnp.pad(state.factor.upper, ((0, len(new)), (0, 0)))
+        factor = Factor(jnp.concatenate([upper, right_part], axis=1), state.factor.notes)
     return dataclasses.replace(
         state,
         x=all_x,
@@ -160,16 +160,16 @@ def extended(
 
 
 @jax.jit
-def _moments(lower: Array, weights: Array, cross: Array, prior: Array) -> tuple[Array, Array]:
-    whitened = jax.scipy.linalg.solve_triangular(lower, cross.T, lower=True)
-    variance = prior - jnp.sum(whitened**2, axis=0)
+def _moments(upper: Array, weights: Array, cross: Array, prior: Array) -> tuple[Array, Array]:
+    white = whitened(upper, cross.T)
+    variance = prior - jnp.sum(white**2, axis=0)
     return highest(cross, weights), jnp.maximum(variance, 0)
 
 
 @jax.jit
-def _joint(lower: Array, weights: Array, cross: Array, prior: Array) -> tuple[Array, Array]:
-    whitened = jax.scipy.linalg.solve_triangular(lower, cross.T, lower=True)
-    covariance = prior - highest(whitened.T, whitened)
+def _joint(upper: Array, weights: Array, cross: Array, prior: Array) -> tuple[Array, Array]:
+    white = whitened(upper, cross.T)
+    covariance = prior - highest(white.T, white)
     return highest(cross, weights), symmetric_part(covariance)
 
 

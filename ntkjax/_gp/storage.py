@@ -91,7 +91,7 @@ def state_of(arrays: Mapping[str, Any], is_vector: bool, covariance: Covariance)
     """The state that arrays describe."""
     a = {name: jnp.asarray(array) for name, array in arrays.items()}
     x_scaling, y_scaling = (Scaling(a[f"{axis}_mean"], a[f"{axis}_std"]) for axis in "xy")
-    factor = Factor(a["lower"], a["notes"])
+    factor = Factor(jnp.asarray(arrays["lower"].T), a["notes"])
     solved = a["right"], factor, a["weights"], is_vector
     return State(covariance, a["x"], a["y"], a["noise"], x_scaling, y_scaling, *solved)
 

@@ -86,7 +86,9 @@ class Layout:
 
 
 def deinterleaved(kernel: Array) -> Array:
-    """A kernel `(a1, a1', a2, a2', ...)` as a matrix."""
+    """A kernel `(a1, a1', a2, a2', ...)` as a matrix; one that is a matrix is not copied."""
+    if kernel.ndim == 2:
+        return kernel
     rows, columns = range(0, kernel.ndim, 2), range(1, kernel.ndim, 2)
     return kernel.transpose(*rows, *columns).reshape(
         math.prod(kernel.shape[::2]), math.prod(kernel.shape[1::2])

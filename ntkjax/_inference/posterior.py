@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -9,8 +10,8 @@ from ntkjax._inference.arguments import common_dtype, kernel_array
 from ntkjax._inference.gaussian import Gaussian
 from ntkjax._inference.layout import interleaved
 from ntkjax._inference.training_kernel import TrainingKernel
-from ntkjax._solve.factor import cholesky_solve
-from ntkjax._solve.symmetric import highest
+from ntkjax._solve.factor import factor_solve, whitened
+from ntkjax._solve.symmetric import highest, symmetric_part
 
 
 def posterior(
@@ -41,7 +42,7 @@ def _on_test(
     cross, rows = layout.cross_matrix(
         kernel_array(k_test_train, kind, "k_test_train"), "k_test_train"
     )
-    dtype = common_dtype(y, factor.lower, cross)
+    dtype = common_dtype(y, factor.upper, cross)
     cross = cross.astype(dtype)
     weights = training.weights(kind, matrices[kind], layout.target_matrix(y.astype(dtype)))
     mean = layout.outputs(highest(cross, weights), rows)
@@ -49,14 +50,22 @@ def _on_test(
         return mean
     test = kernel_array(k_test_test, "ntk" if name == "ntkgp" else "nngp", "k_test_test")
     test = layout.square_matrix(test, "k_test_test", rows).astype(dtype)
-    solved = cholesky_solve(factor.lower.astype(dtype), cross.T)
+    upper = factor.upper.astype(dtype)
     if transports:
+        solved = factor_solve(upper, cross.T)
         prior_cross = kernel_array(k_test_train, "nngp", "k_test_train")
         prior_cross = layout.cross_matrix(prior_cross, "k_test_train")[0].astype(dtype)
         covariance = transported(test, prior_cross, matrices["nngp"].astype(dtype), solved)
     else:
-        covariance = test - highest(cross, solved)
-    return Gaussian(mean, interleaved((covariance + covariance.T) / 2, rows))
+        covariance = _conditioned(upper, cross, test)
+    return Gaussian(mean, interleaved(symmetric_part(covariance), rows))
+
+
+@jax.jit
+def _conditioned(upper: Array, cross: Array, test: Array) -> Array:
+    """The covariance of test points, given the factor of that of the training points."""
+    white = whitened(upper, cross.T)
+    return test - highest(white.T, white)
 
 
 def transported(test: Array, cross: Array, train: Array, weights: Array) -> Array:

@@ -4,11 +4,11 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from ntkjax._jax_compat import is_concrete
 from ntkjax._solve.failure import not_positive_definite
+from ntkjax._solve.host import factors_here, host_cholesky
 from ntkjax._solve.ladder import (
     CHOLESKY,
     EIGEN,
@@ -21,38 +21,51 @@ from ntkjax._solve.ladder import (
     notes_of,
     rounding,
 )
-from ntkjax._solve.regularizer import Regularizer, shift_of, shifted
+from ntkjax._solve.regularizer import Regularizer, diagonal_of, shift_of, shifted
 from ntkjax._solve.report import SolveReport, report_of
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Factor:
-    """A lower triangle L with L Lᵀ the matrix, and how it came about."""
+    """An upper triangle U with Uᵀ U the matrix, and how it came about.
 
-    lower: Array
+    U by rows is its transpose by columns, as LAPACK takes it: so solves copy no matrix.
+    """
+
+    upper: Array
     notes: Array
+
+    @property
+    def lower(self) -> Array:
+        """L = Uᵀ with L Lᵀ the matrix; outside of `jit`, a copy."""
+        return self.upper.T
 
     def solve(self, right: Array) -> Array:
         """The inverse of the matrix, times `right`."""
-        return cholesky_solve(self.lower, right)
+        return factor_solve(self.upper, right)
 
     def whiten(self, right: Array) -> Array:
         """L⁻¹ times `right`: what has that covariance then has that of the identity."""
-        return jax.scipy.linalg.solve_triangular(self.lower, right, lower=True)
+        return whitened(self.upper, right)
 
     def log_det(self) -> Array:
         """The logarithm of the determinant of the matrix."""
-        return 2 * jnp.sum(jnp.log(jnp.diagonal(self.lower)))
+        return 2 * jnp.sum(jnp.log(diagonal_of(self.upper)))
 
     def report(self) -> SolveReport:
         """Method, jitter, extreme eigenvalues; it costs some sixty solves with one vector."""
-        return report_of(self.lower, self.notes)
+        return report_of(self.upper, self.notes)
 
     @property
     def jitter(self) -> Array:
         """What was added to the diagonal beyond the regulariser."""
         return self.notes[1]
+
+
+def factor_of(lower: Array, notes: Array) -> Factor:
+    """What `laddered` returns, as a factor."""
+    return Factor(lower.T, notes)
 
 
 def factorized(matrix: Array, name: str, regularizer: Regularizer, *, mends: bool) -> Factor:
@@ -65,7 +78,7 @@ def factorized(matrix: Array, name: str, regularizer: Regularizer, *, mends: boo
     """
     shift = shift_of(matrix, regularizer)
     if not is_concrete((matrix, shift)):
-        return Factor(*laddered(shifted(matrix, shift)))
+        return factor_of(*laddered(shifted(matrix, shift)))
     found = _plain(matrix, shift)
     if found is None and mends:
         found = _mended(matrix, shift)
@@ -76,7 +89,7 @@ def factorized(matrix: Array, name: str, regularizer: Regularizer, *, mends: boo
         zero = jnp.zeros_like(shift)
         return _plain(other, zero) is not None or (mends and _mended(other, zero) is not None)
 
-    tried = float(jitters(shifted(matrix, shift))[1]) if mends else 0.0
+    tried = float(jitters(diagonal_of(matrix) + shift)[1]) if mends else 0.0
     raise not_positive_definite(matrix, name, regularizer, succeeds, tried)
 
 
@@ -86,14 +99,20 @@ def _plain(matrix: Array, shift: Array) -> Factor | None:
 
 
 def _of_step(matrix: Array, shift: Array, jitter: Array, step: int) -> Factor | None:
-    lower = cholesky(matrix, shift + jitter)
-    diagonal = jnp.asarray(np.diagonal(matrix) + np.asarray(shift + jitter))
-    return Factor(lower, notes_of(step, jitter, 0, lower)) if is_factor(lower, diagonal) else None
+    added = shift + jitter
+    if factors_here(matrix):
+        upper = host_cholesky(matrix, added)
+        if upper is None:
+            return None
+    else:
+        upper = _upper(matrix, added)
+    stands = is_factor(upper, diagonal_of(matrix) + added)
+    return Factor(upper, notes_of(step, jitter, 0, upper)) if stands else None
 
 
 def _mended(matrix: Array, shift: Array) -> Factor | None:
     """The factor with jitter or by eigenvalues; None where one is negative beyond rounding."""
-    jitter, last = jitters(shifted(matrix, shift))
+    jitter, last = jitters(diagonal_of(matrix) + shift)
     while jitter <= last:
         found = _of_step(matrix, shift, jitter, JITTER)
         if found is not None:
@@ -102,7 +121,24 @@ def _mended(matrix: Array, shift: Array) -> Factor | None:
     lower, values, raised = eigen_factor(matrix, shift)
     if not values[0] >= -rounding(values):
         return None
-    return Factor(lower, notes_of(EIGEN, raised, values[0], lower))
+    return factor_of(lower, notes_of(EIGEN, raised, values[0], lower))
+
+
+@jax.jit
+def _upper(matrix: Array, shift: Array) -> Array:
+    return cholesky(matrix, shift).T
+
+
+@jax.jit
+def factor_solve(upper: Array, right: Array) -> Array:
+    """The solution X of (Uᵀ U) X = right, for the upper factor U."""
+    return cholesky_solve(upper.T, right)
+
+
+@jax.jit
+def whitened(upper: Array, right: Array) -> Array:
+    """The solution X of Uᵀ X = right, for an upper triangle U."""
+    return jax.scipy.linalg.solve_triangular(upper.T, right, lower=True)
 
 
 def cholesky_solve(lower: Array, right: Array) -> Array:

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._solve.regularizer import shifted
+from ntkjax._solve.regularizer import diagonal_of, shifted
 
 #: The numbers of the steps.
 CHOLESKY, JITTER, EIGEN = 0, 1, 2
@@ -36,16 +36,16 @@ def cholesky(matrix: Array, shift: Array) -> Array:
 @jax.jit
 def is_factor(lower: Array, diagonal: Array) -> Array:
     """Whether the matrix of a diagonal was positive definite beyond rounding."""
-    pivots = jnp.diagonal(lower) ** 2
+    pivots = diagonal_of(lower) ** 2
     # A pivot is what is left of a diagonal entry: below a few roundings of it, it is noise.
     return jnp.all(pivots > 4 * jnp.finfo(lower.dtype).eps * diagonal)
 
 
-def jitters(matrix: Array) -> tuple[Array, Array]:
-    """The smallest jitter and the largest."""
-    size, eps = len(matrix), float(jnp.finfo(matrix.dtype).eps)
-    top = jnp.max(jnp.abs(jnp.diagonal(matrix)), initial=0)
-    first = eps * top + jnp.finfo(matrix.dtype).tiny
+def jitters(diagonal: Array) -> tuple[Array, Array]:
+    """The smallest jitter and the largest, for a matrix of a diagonal."""
+    size, eps = len(diagonal), float(jnp.finfo(diagonal.dtype).eps)
+    top = jnp.max(jnp.abs(diagonal), initial=0)
+    first = eps * top + jnp.finfo(diagonal.dtype).tiny
     return first, first * max(10.0 * size, 100.0)
 
 
@@ -63,7 +63,7 @@ def eigen_factor(matrix: Array, shift: Array) -> tuple[Array, Array, Array]:
     floor = 4 * eps * jnp.max(jnp.abs(values)) + jnp.finfo(values.dtype).tiny / eps
     raised = jnp.maximum(values, floor)
     upper = jnp.linalg.qr(jnp.sqrt(raised)[:, None] * vectors.T, mode="r")
-    signs = jnp.where(jnp.diagonal(upper) < 0, -1, 1).astype(upper.dtype)
+    signs = jnp.where(diagonal_of(upper) < 0, -1, 1).astype(upper.dtype)
     return (upper * signs[:, None]).T, values, raised[0] - values[0]
 
 
@@ -79,8 +79,8 @@ def laddered(matrix: Array) -> tuple[Array, Array]:
     All values, so that it may be traced; never NaN for a finite matrix. Its derivatives are those
     of the factor, the jitter being a constant.
     """
-    first, last = jitters(matrix)
-    diagonal, zero = jnp.diagonal(matrix), jnp.zeros((), matrix.dtype)
+    diagonal, zero = diagonal_of(matrix), jnp.zeros((), matrix.dtype)
+    first, last = jitters(diagonal)
     plain = cholesky(matrix, zero)
 
     def stands(state: tuple[Array, Array]) -> Array:
@@ -117,6 +117,6 @@ def _(primals: tuple[Array], tangents: tuple[Array]) -> Any:
     change = (change + change.T) / 2
     solve = partial(jax.scipy.linalg.solve_triangular, lower, lower=True)
     inner = solve(solve(change).T)
-    half = jnp.tril(inner) - jnp.diag(jnp.diagonal(inner)) / 2
+    half = jnp.tril(inner) - jnp.diag(diagonal_of(inner)) / 2
     product = jnp.matmul(lower, half, precision=jax.lax.Precision.HIGHEST)
     return (lower, notes), (product, jnp.zeros_like(notes))

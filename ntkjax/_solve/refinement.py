@@ -17,12 +17,12 @@ import numpy as np
 from jax import Array
 
 from ntkjax._jax_compat import double_precision
-from ntkjax._solve.factor import Factor, cholesky_solve
+from ntkjax._solve.factor import Factor, factor_solve
 from ntkjax._solve.ladder import EIGEN
 from ntkjax._solve.symmetric import highest
 
 #: Most refinements, and rows that are converted to float64 at a time.
-_STEPS, _ROWS = 5, 256
+_STEPS, _ROWS = 5, 128
 
 
 def refined_solve(factor: Factor, matrix: Array, shift: Any, right: Array) -> Array:
@@ -32,33 +32,33 @@ def refined_solve(factor: Factor, matrix: Array, shift: Any, right: Array) -> Ar
     factor is refined; of float64 there is no wider type to refine it in, and what eigenvalues were
     raised in is no longer the matrix. Derivatives are those of the exact solution.
     """
-    lower = factor.lower.astype(right.dtype)
-    if factor.lower.dtype != np.float32:
-        return cholesky_solve(lower, right)
+    upper = factor.upper.astype(right.dtype)
+    if factor.upper.dtype != np.float32:
+        return factor_solve(upper, right)
     columns = right[:, None] if right.ndim == 1 else right
     shift = jnp.broadcast_to(jnp.asarray(shift, matrix.dtype), (len(matrix),)) + factor.jitter
-    return _refined(matrix, shift, lower, factor.notes[0] < EIGEN, columns).reshape(right.shape)
+    return _refined(matrix, shift, upper, factor.notes[0] < EIGEN, columns).reshape(right.shape)
 
 
 @jax.custom_jvp
-def _refined(matrix: Array, shift: Array, lower: Array, refines: Array, right: Array) -> Array:
-    return _loop(matrix, shift, lower, refines, right)
+def _refined(matrix: Array, shift: Array, upper: Array, refines: Array, right: Array) -> Array:
+    return _loop(matrix, shift, upper, refines, right)
 
 
 @_refined.defjvp
 def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    (_, _, lower, _, _), (d_matrix, d_shift, _, _, d_right) = primals, tangents
+    (_, _, upper, _, _), (d_matrix, d_shift, _, _, d_right) = primals, tangents
     solution = _refined(*primals)
     moved = highest(d_matrix.astype(solution.dtype), solution)
     moved = moved + d_shift.astype(solution.dtype)[:, None] * solution
-    return solution, cholesky_solve(lower, d_right - moved)
+    return solution, factor_solve(upper, d_right - moved)
 
 
 @jax.jit
-def _loop(matrix: Array, shift: Array, lower: Array, refines: Array, right: Array) -> Array:
+def _loop(matrix: Array, shift: Array, upper: Array, refines: Array, right: Array) -> Array:
     def refine(state: Any) -> Any:
         i, solution, before, _ = state
-        step = cholesky_solve(lower, _residual(matrix, shift, solution, right))
+        step = factor_solve(upper, _residual(matrix, shift, solution, right))
         size = jnp.linalg.norm(step)
         shrinks = size < before / 2
         return i + 1, jnp.where(shrinks, solution + step, solution), size, shrinks
@@ -66,7 +66,7 @@ def _loop(matrix: Array, shift: Array, lower: Array, refines: Array, right: Arra
     def goes_on(state: Any) -> Array:
         return state[3] & (state[0] < _STEPS)
 
-    start = cholesky_solve(lower, right)
+    start = factor_solve(upper, right)
     return jax.lax.while_loop(goes_on, refine, (0, start, jnp.linalg.norm(start), refines))[1]
 
 

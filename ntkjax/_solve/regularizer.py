@@ -25,7 +25,7 @@ class Regularizer(NamedTuple):
 
     def unit(self, matrix: Array) -> Any:
         """What a strength of 1 adds to the diagonal: 1, or the mean of the diagonal."""
-        return 1.0 if self.absolute else jnp.mean(jnp.diagonal(matrix))
+        return 1.0 if self.absolute else jnp.mean(diagonal_of(matrix))
 
 
 #: That of a function without an argument for it.
@@ -40,6 +40,15 @@ def regularized(matrix: Array, regularizer: Regularizer) -> Array:
 def shift_of(matrix: Array, regularizer: Regularizer) -> Array:
     """What a regulariser adds to the diagonal of a matrix."""
     return jnp.asarray(regularizer.strength, matrix.dtype) * regularizer.unit(matrix)
+
+
+def diagonal_of(matrix: Array) -> Array:
+    """The diagonal of a matrix, with no other matrix of its size.
+
+    `jnp.diagonal` makes masks, which are arrays where JAX evaluates while it compiles.
+    """
+    i = jnp.arange(matrix.shape[0])
+    return jnp.asarray(matrix).at[i, i].get(indices_are_sorted=True, unique_indices=True)
 
 
 def shifted(matrix: Array, shift: Array) -> Array:

@@ -63,10 +63,10 @@ class SolveReport(NamedTuple):
         )
 
 
-def report_of(lower: Array, notes: Array) -> SolveReport:
-    """The report of a factor and of the notes that `laddered` returns with it."""
+def report_of(upper: Array, notes: Array) -> SolveReport:
+    """The report of a factor U and of the notes that came with it."""
     step, jitter, smallest = notes
-    low, high = extreme_eigenvalues(lower)
+    low, high = extreme_eigenvalues(upper)
     is_exact = step > 1.5
     return SolveReport(
         step.astype(jnp.int32),
@@ -78,23 +78,23 @@ def report_of(lower: Array, notes: Array) -> SolveReport:
 
 
 @jax.jit
-def extreme_eigenvalues(lower: Array) -> tuple[Array, Array]:
-    """The smallest and the largest eigenvalue of L Lᵀ, by Lanczos' method with both it and L."""
-    if not len(lower):
-        return jnp.ones((), lower.dtype), jnp.ones((), lower.dtype)
+def extreme_eigenvalues(upper: Array) -> tuple[Array, Array]:
+    """The smallest and the largest eigenvalue of Uᵀ U, by Lanczos' method with both it and U."""
+    if not len(upper):
+        return jnp.ones((), upper.dtype), jnp.ones((), upper.dtype)
     # Of the matrix in units of its diagonal, with which nothing overflows. The vectors are scaled,
     # not the factor, which would take another matrix.
-    unit = jnp.max(jnp.sum(lower**2, axis=1))
+    unit = jnp.max(jnp.sum(upper**2, axis=0))
     root = jnp.sqrt(unit)
 
     def inverse(vector: Array) -> Array:
-        return root * jax.scipy.linalg.cho_solve((lower, True), root * vector)
+        return root * jax.scipy.linalg.cho_solve((upper.T, True), root * vector)
 
     def product(vector: Array) -> Array:
-        return highest(lower, highest(lower.T, vector / root)) / root
+        return highest(upper.T, highest(upper, vector / root)) / root
 
-    high = _largest(product, len(lower), lower.dtype)
-    return unit / _largest(inverse, len(lower), lower.dtype), unit * high
+    high = _largest(product, len(upper), upper.dtype)
+    return unit / _largest(inverse, len(upper), upper.dtype), unit * high
 
 
 def _largest(apply: Any, size: int, dtype: Any) -> Array:

@@ -1,14 +1,20 @@
 """Solves say how they went: what was added, how near to singular the matrix is, what would do."""
 
 import pickle
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkjax._solve.factor import factorized
+from ntkjax._inference.posterior import _conditioned
+from ntkjax._solve import host
+from ntkjax._solve.factor import factor_solve, factorized
+from ntkjax._solve.host import host_cholesky
+from ntkjax._solve.refinement import _loop
 from ntkjax._solve.regularizer import Regularizer
+from ntkjax._solve.report import extreme_eigenvalues
 from ntkjax.predict import NotPositiveDefiniteError, gp_inference, solve
 
 RNG = np.random.default_rng(0)
@@ -96,9 +102,57 @@ def test_an_indefinite_matrix_is_an_error_that_names_all():
     assert solve(matrix, B, error.diag_reg, True).report.method != "eigendecomposition"
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_factor_made_on_the_host_is_that_of_lapack(dtype):
+    """In one block, and in several, the last of them smaller; with a shift, or one for each row."""
+    for n in (1, 12, 300):
+        x = np.random.default_rng(n).normal(size=(n, n + 3)).astype(dtype)
+        matrix = jnp.asarray(x @ x.T)
+        for shift in (0.5, np.linspace(0.1, 1, n)):
+            upper = host_cholesky(matrix, jnp.asarray(shift, dtype))
+            want = np.linalg.cholesky(np.asarray(matrix, np.float64) + np.diag(np.zeros(n) + shift))
+            scale = 300 * np.finfo(dtype).eps * np.max(want)
+            np.testing.assert_allclose(upper, want.T, atol=scale)
+            assert upper.dtype == dtype
+            assert not np.any(np.tril(upper, -1))
+    indefinite = jnp.asarray(np.diag(np.r_[np.ones(199), -1]).astype(dtype))
+    assert host_cholesky(indefinite, jnp.zeros((), dtype)) is None
+
+
+def test_a_solve_holds_the_matrix_its_factor_and_little_else(monkeypatch):
+    """What NumPy allocates for a factor, which JAX takes as it is, and what solves copy."""
+    n, made, zeros = 1500, [], host._zeros
+    matrix = jnp.asarray(np.eye(n) + 1 / n)
+
+    def recorded(*arguments):
+        made.append(zeros(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(host, "_zeros", recorded)
+    tracemalloc.start()
+    factor = factorized(matrix, "matrix", Regularizer("", 0.0, False), mends=True)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * matrix.nbytes
+    assert np.shares_memory(np.asarray(factor.upper), made[0])
+    right, noise = jnp.ones((n, 1)), jnp.ones(n)
+    programs = {
+        "solve": (factor_solve, (factor.upper, right)),
+        "report": (extreme_eigenvalues, (factor.upper,)),
+        "covariance": (_conditioned, (factor.upper, jnp.ones((30, n)), jnp.ones((30, 30)))),
+        "refinement": (_loop, (matrix, noise, factor.upper, jnp.array(True), right)),
+    }
+    for name, (program, arguments) in programs.items():
+        temporary = program.lower(*arguments).compile().memory_analysis().temp_size_in_bytes
+        assert temporary < 0.2 * matrix.nbytes, name
+
+
 def test_refinement_restores_the_digits_of_float32():
-    matrix = with_eigenvalues(np.geomspace(1e-4, 10, 12)).astype(np.float32)
-    right = B.astype(np.float32)
+    """Of more points than a block on the host has, whose factor is rounded from float64."""
+    rng = np.random.default_rng(3)
+    vectors = np.linalg.qr(rng.normal(size=(150, 150)))[0]
+    matrix = with_eigenvalues(np.geomspace(1e-4, 10, 150), vectors).astype(np.float32)
+    right = rng.normal(size=(150, 2)).astype(np.float32)
     exact = np.linalg.solve(matrix.astype(np.float64), right.astype(np.float64))
     factor = factorized(jnp.asarray(matrix), "matrix", Regularizer("", 0.0, True), mends=False)
 
@@ -111,7 +165,7 @@ def test_refinement_restores_the_digits_of_float32():
         assert x.dtype == np.float32
         assert error(x) < 1e-7
     # The posterior mean takes the same solve.
-    mean = gp_inference(matrix, right, 0.0)("nngp", np.eye(12, dtype=np.float32))
+    mean = gp_inference(matrix, right, 0.0)("nngp", np.eye(150, dtype=np.float32))
     assert error(mean) < 1e-7
 
 
