@@ -14,9 +14,11 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
+import ntkjax
 from gallery import GALLERY, Entry
 from integrals import expectations
 from ntkjax import dual
+from ntkjax.stax import Dense, serial
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 START, END = "<!-- The table of activations.py. -->\n", "<!-- End of the table. -->\n"
@@ -28,6 +30,8 @@ PAIRS = (
     (SMALL, SMALL, 1.0), (SMALL, LARGE, 1.0), (1.0, 1.0, 1.0), (LARGE, LARGE, 1.0),
     (LARGE, LARGE, -1.0), (1.0, 1.0, -1.0), (0.25, 4.0, -1.0), (1.0, 1.0, 0.5), (0.25, 1.0, -0.75),
 )  # fmt: skip
+#: Layers, and the relative distance of the points, of which the error of depth is taken.
+DEEP, NEAR = 20, 1e-3
 COUNT = 65  # correlations of the figures, and the number of pairs for which duals are compiled
 
 
@@ -36,6 +40,7 @@ class Result(NamedTuple):
 
     entry: Entry
     errors: tuple[float, float]  # in float64 and in float32
+    deep: float  # error of the kernels of 20 layers in float32
     kernel: np.ndarray  # of one layer, at all correlations
     tangents: list[np.ndarray]  # by depth
 
@@ -87,7 +92,7 @@ def studied(entry: Entry) -> Result:
         cosine = np.clip(value, -1, 1)
         if depth in DEPTHS:
             tangents.append(tangent / tangent[0])
-    return Result(entry, errors(entry, of), kernel, tangents)
+    return Result(entry, errors(entry, of), error_of_depth(entry, energy), kernel, tangents)
 
 
 def errors(entry: Entry, of) -> tuple[float, float]:
@@ -110,16 +115,41 @@ def errors(entry: Entry, of) -> tuple[float, float]:
     return float(np.max(largest[:, 0])), float(np.max(largest[:, 1]))
 
 
+def error_of_depth(entry: Entry, energy: float) -> float:
+    """The largest error of the NNGP and the NTK of 20 layers in float32, between near points.
+
+    It is relative to the sizes of both points; weights keep the variance of 1.
+    """
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((6, 20))
+    points = np.concatenate([points, points + NEAR * rng.standard_normal(points.shape)])
+    points /= np.sqrt(np.mean(points**2, axis=1, keepdims=True))
+    layers = [Dense(1)]
+    for _ in range(DEEP):
+        layers += [entry.layer(), Dense(1, energy**-0.5)]
+    kernel_fn = serial(*layers).kernel_fn
+    single = points.astype(np.float32)
+    with ntkjax.config.set(dtype="inputs"):
+        found, true = (kernel_fn(x, None, ("nngp", "ntk")) for x in (single, single.astype(float)))
+    errors = []
+    with np.errstate(invalid="ignore"):  # NaN where both are infinite
+        for one, exact in zip(found, true, strict=True):
+            size = np.sqrt(np.diagonal(exact))
+            errors.append(np.abs(np.asarray(one, float) - exact) / np.outer(size, size))
+    return float(np.max(errors))
+
+
 def row(result: Result) -> str:
-    entry = result.entry
-    double, single = result.errors
-    return f"| `{entry.title}` | {entry.function} | {entry.dual} | {double:.0e} | {single:.0e} |"
+    entry, (double, single) = result.entry, result.errors
+    deep = f"{result.deep:.0e}" if result.deep < 0.01 else "unstable"
+    numbers = f"{double:.0e} | {single:.0e} | {deep}"
+    return f"| `{entry.title}` | {entry.function} | {entry.dual} | {numbers} |"
 
 
 def table(results: Sequence[Result]) -> str:
     lines = [
-        "| layer | $f(x)$ | $E f(u) f(v)$ | error, float64 | error, float32 |",
-        "| --- | --- | --- | ---: | ---: |",
+        "| layer | $f(x)$ | $E f(u) f(v)$ | error, float64 | error, float32 | 20 layers, float32 |",
+        "| --- | --- | --- | ---: | ---: | ---: |",
         *map(row, results),
     ]
     return "\n" + "\n".join(lines) + "\n\n"
