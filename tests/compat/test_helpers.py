@@ -172,7 +172,7 @@ def test_pairs_of_examples():
 def test_inputs_become_a_kernel():
     kernel = requirements.inputs_to_kernel(Z1, Z2, compute_ntk=False)
     assert kernel.ntk is None
-    np.testing.assert_allclose(kernel.nngp, KERNEL.nngp, rtol=1e-12)
+    np.testing.assert_allclose(kernel.nngp, KERNEL.nngp, atol=1e-14)
     flat = requirements.inputs_to_kernel(Z1, None, channel_axis=None, diagonal_batch=False)
     assert flat.cov1.shape == flat.nngp.shape == (4, 4)
 
