@@ -72,6 +72,7 @@ def fast_compiled(fn: Callable, options: Any = (), given_away: str | None = None
 @pytest.fixture(autouse=True)
 def programs_compile_fast(monkeypatch):
     """Kernel functions compile as `fast_jit` does; a module that imports this uses it."""
+    fast_options()  # Found out here: within a program of a test, options may not be given.
     monkeypatch.setattr(execute, "_compiled", fast_compiled)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests.helpers import programs_compile_fast  # noqa: F401
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -1,6 +1,11 @@
-"""The tests of the demo need what the demo needs; without it they are left out."""
+"""The tests of the demo need what the demo needs; without it they are left out.
+
+Kernel functions compile fast in them.
+"""
 
 import importlib.util
+
+from tests.helpers import programs_compile_fast  # noqa: F401
 
 NEEDED = ("matplotlib", "mpmath", "sklearn", "threadpoolctl", "tqdm")
 

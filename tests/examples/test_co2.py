@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import co2
-from tests.helpers import programs_compile_fast  # noqa: F401
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import complete
-from tests.helpers import programs_compile_fast  # noqa: F401
 
 
 def by_loops(side):

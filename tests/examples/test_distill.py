@@ -9,7 +9,7 @@ import distill
 import inducing_points
 from inducing_points import Learner, Points, mean_points, real_points, targets
 from ntkjax import stax
-from tests.helpers import fast_jit, programs_compile_fast  # noqa: F401
+from tests.helpers import fast_jit
 
 SMALL = ["--shrink=2", "--test-size=200", "--batch=60", "--every=20"]
 

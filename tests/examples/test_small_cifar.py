@@ -7,7 +7,6 @@ import small_cifar
 from datasets import load
 from kernels import convolutional_network
 from splits import subset
-from tests.helpers import programs_compile_fast  # noqa: F401
 
 
 @pytest.fixture
