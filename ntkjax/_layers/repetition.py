@@ -65,11 +65,17 @@ def repeat(layer: Any, n: int) -> Layer:
             shape, params = copies.init_fn(rng, input_shape)
             return shape, Unrolled(params)
 
+        return input_shape, drawn(_as_tuples(input_shape))(rng)
+
+    @functools.lru_cache(maxsize=64)
+    def drawn(input_shape: Any) -> Any:
+        """From a key to the parameters of all copies: one program, compiled at the first draw."""
+
         def one(key: Array, _: None) -> tuple[Array, Any]:
             key, own = jax.random.split(key)
             return key, layer[0](own, input_shape)[1]
 
-        return input_shape, lax.scan(one, rng, None, count)[1]
+        return jax.jit(lambda rng: lax.scan(one, rng, None, count)[1])
 
     def apply_fn(params: Any, inputs: Any, **kwargs: Any) -> Any:
         if isinstance(params, Unrolled):
@@ -105,6 +111,11 @@ def shapes_of_copies(params: Any, count: int) -> list[Any]:
         return jax.ShapeDtypeStruct(a.shape[1:], a.dtype)
 
     return [jax.tree.map(of_one, params)] * count
+
+
+def _as_tuples(shape: Any) -> Any:
+    """A shape, or nested lists of them, as tuples throughout."""
+    return tuple(map(_as_tuples, shape)) if isinstance(shape, (tuple, list)) else shape
 
 
 def _keeps_shape(layer: Any, input_shape: Any) -> bool:

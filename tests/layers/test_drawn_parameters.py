@@ -124,3 +124,27 @@ def test_copies_draw_masks_of_their_own():
     _, params = copies.init_fn(jax.random.key(0), x.shape)
     kept = np.mean(np.asarray(copies.apply_fn(params, x, rng=jax.random.key(1))) > 0)
     assert 0.15 < kept < 0.35
+
+
+def test_copies_are_compiled_at_the_first_draw_alone(record_programs):
+    init_fn = stax.repeat(BLOCK, 5)[0]
+    first = init_fn(jax.random.key(0), (2, 3))[1]
+    record_programs.clear()
+    jax.block_until_ready(init_fn(jax.random.key(1), [2, 3]))
+    assert not record_programs
+    again = init_fn(jax.random.key(0), (2, 3))[1]
+    assert jax.tree.all(jax.tree.map(np.array_equal, first, again))
+
+
+@pytest.fixture
+def record_programs():
+    """The programs that JAX has compiled since this was cleared."""
+    compiled = []
+
+    def heard(event, *args, **kwargs):
+        if "backend_compile" in event:
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    yield compiled
+    jax.monitoring.unregister_event_duration_listener(heard)
