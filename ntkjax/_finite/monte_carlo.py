@@ -1,5 +1,6 @@
 """Kernels of an architecture as means over random finite networks."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -111,7 +112,18 @@ def monte_carlo_kernel_fn(
     kernel_of = empirical_kernel_fn(apply_fn, trace_axes, diagonal_axes, vmap_axes, implementation)
 
     def of_network(x1: Any, x2: Any, names: Any, params: Any, rng: Any, **kwargs: Any) -> Any:
-        return tuple(kernel_of(x1, x2, names, params, rng=rng, **kwargs))
+        # Compiled for the first network, and the same program for all others.
+        arrays = {name: value for name, value in kwargs.items() if _is_arrays(value)}
+        others = tuple((name, kwargs[name]) for name in sorted({*kwargs} - {*arrays}))
+        if not (_is_arrays((x1, x2, params)) and _is_hashable(others)):
+            return tuple(kernel_of(x1, x2, names, params, rng=rng, **kwargs))
+        return compiled(x1, x2, tuple(names), params, rng, arrays, others)
+
+    @functools.partial(jax.jit, static_argnums=(2, 6))
+    def compiled(
+        x1: Any, x2: Any, names: Any, params: Any, rng: Any, arrays: Any, others: Any
+    ) -> Any:
+        return tuple(kernel_of(x1, x2, names, params, rng=rng, **arrays, **dict(others)))
 
     batched = batch(of_network, batch_size, device_count, store_on_device)
 
@@ -133,6 +145,24 @@ def monte_carlo_kernel_fn(
         return next(found) if isinstance(n_samples, (int, np.integer)) else found
 
     return kernel_fn
+
+
+def _is_arrays(tree: Any) -> bool:
+    """Whether all that a tree holds are arrays of numbers, which a compiled program takes."""
+
+    def is_array(leaf: Any) -> bool:
+        is_numbers = isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufc"
+        return is_numbers or isinstance(leaf, jax.Array)
+
+    return all(map(is_array, jax.tree.leaves(tree)))
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _counts(n_samples: Any) -> list[int]:

@@ -60,3 +60,22 @@ def test_errors(make, error, phrases):
     with pytest.raises(error) as caught:
         make()
     assert all(phrase in str(caught.value) for phrase in phrases)
+
+
+def test_all_networks_are_one_program():
+    calls = []
+
+    def counted(params, x, **kwargs):
+        calls.append(1)
+        return APPLY(params, x, **kwargs)
+
+    sampled_fn = nt.monte_carlo_kernel_fn(INIT, counted, KEY, 5)
+    sampled_fn(X1, X2, ("nngp", "ntk"))
+    traced = len(calls)
+    nt.monte_carlo_kernel_fn(INIT, counted, KEY, 1)(X1, X2, ("nngp", "ntk"))
+    assert len(calls) == 2 * traced
+
+
+def test_what_holds_no_numbers_is_told_by_its_layer():
+    with pytest.raises(TypeError, match="dtype <U1, expected real numbers"):
+        nt.monte_carlo_kernel_fn(INIT, APPLY, KEY, 2)(np.full((2, 3), "a"), None, "ntk")
