@@ -1,6 +1,6 @@
 """Checks of what a user passes to a process: points, targets, noise, parameters, bounds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -137,6 +137,17 @@ def count_of(name: str, value: Any, least: int = 1) -> int:
             f"{name}={max(least, 1)}"
         )
     return int(value)
+
+
+def check_names(name: str, given: Iterable[str], known: Iterable[str], mend: str) -> None:
+    """Raises ValueError where an argument holds a name that is not known; `mend` ends it."""
+    known = list(known)
+    unknown = [one for one in given if one not in known]
+    if unknown:
+        raise ValueError(
+            f"{name} holds {', '.join(map(repr, unknown))}, expected names among "
+            f"{', '.join(map(repr, known)) or 'none'}: {mend}"
+        )
 
 
 def function_of(name: str, value: Any, known: Mapping[str, Callable[..., Any]]) -> Any:

@@ -11,6 +11,7 @@ from jax import Array
 from ntkjax._gp import storage
 from ntkjax._gp.arguments import (
     NOISE,
+    check_names,
     count_of,
     function_of,
     noise_variance,
@@ -215,13 +216,8 @@ class GaussianProcessClassifier:
         if params is None:
             return learned.log_marginal_likelihood()
         known = (*(self.params or {}), *self._noise())
-        unknown = [name for name in params if name not in known]
-        if unknown:
-            raise ValueError(
-                f"params holds {', '.join(map(repr, unknown))}, expected names among "
-                f"{', '.join(map(repr, known))}: pass a parameter of the network, or of 'one_hot' "
-                "'noise'"
-            )
+        mend = "pass a parameter of the network, or of 'one_hot' 'noise'"
+        check_names("params", params, known, mend)
         given = self.network, self.params, self.get
         return evidence_at(*given, params, learned.x, learned.data)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._gp.arguments import count_of
+from ntkjax._gp.arguments import check_names, count_of
 from ntkjax._gp.bounds import Box, chosen
 from ntkjax._gp.minimize import minimize
 from ntkjax._scale.progress import progress
@@ -53,13 +53,11 @@ def best_parameters(
 
     `size` is how many numbers the objective is a sum over, `name` what it is called.
     """
-    unknown = [name for name in search.bounds if name not in numbers]
-    if unknown:
-        raise ValueError(
-            f"bounds holds {', '.join(map(repr, unknown))}, expected names among "
-            f"{', '.join(map(repr, numbers)) or 'none'}: a parameter in params, a noise that is "
-            "one number, or the 'noise_factor' of noise given point by point"
-        )
+    mend = (
+        "a parameter in params, a noise that is one number, or the 'noise_factor' of noise given "
+        "point by point"
+    )
+    check_names("bounds", search.bounds, numbers, mend)
     box = Box(chosen(search.over, numbers, search.bounds), search.bounds)
 
     def loss(free: Array, *data: Any) -> Array:

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._gp.arguments import NOISE, NOISE_FACTOR
+from ntkjax._gp.arguments import NOISE, NOISE_FACTOR, check_names
 from ntkjax._gp.covariance import covariance_of
 from ntkjax._gp.losses import gaussian_log_density, log_marginal_likelihood
 from ntkjax._gp.state import State
@@ -48,13 +48,8 @@ def likelihood_at(
 ) -> Array:
     """The log marginal likelihood at other values of some parameters, which may be traced."""
     known = (*(params or {}), NOISE, NOISE_FACTOR)
-    unknown = [name for name in values if name not in known]
-    if unknown:
-        raise ValueError(
-            f"params holds {', '.join(map(repr, unknown))}, expected names among "
-            f"{', '.join(map(repr, known))}: pass a parameter of the network, 'noise', or "
-            "'noise_factor'"
-        )
+    mend = "pass a parameter of the network, 'noise', or 'noise_factor'"
+    check_names("params", values, known, mend)
     x, dtype = state.scaled(state.x), state.right.dtype
     matrix = noisy_covariance(network, params, get, values, x, state.noise, dtype)
     return log_marginal_likelihood(matrix, state.right)
