@@ -183,18 +183,41 @@ def _pairing(
 ) -> Pairing:
     """All pairs of two batches."""
 
-    def of_images(given: Any) -> ImageMaps:
+    def of_images(given: Any) -> dict[int, Any]:
         batches, owns = given
         together, own = _together(plan, batches), owns[0].joined(owns[1])
-        return dataclasses.replace(image_maps(plan, together, sum(counts), own), images={})
+        made = image_maps(plan, together, sum(counts), own).maps
+        return {i: _channels_last(plan, i, of_node) for i, of_node in made.items()}
 
     # Stored, or XLA would make them for each side apart.
     maps = materialized(of_images, (batches, owns))
     first, second = (
-        jax.tree.map(lambda a, side=side: a[..., side], maps)
+        ImageMaps({}, {i: _some_images(plan, i, of_node, side) for i, of_node in maps.items()})
         for side in (slice(counts[0]), slice(counts[0], None))
     )
     return Pairing(first, second, counts, most, same, is_symmetric)
+
+
+def _is_of_channels(plan: Plan, index: int) -> bool:
+    """Whether the maps of a node are `[channel, image]`."""
+    return plan.nodes[index].operation.map_axes == 1 and plan.places[index].cross.ndim == 0
+
+
+def _channels_last(plan: Plan, index: int, maps: Any) -> Any:
+    """The maps of a node as a call returns them: many channels as users lay them out.
+
+    Results of a call have the order of their axes, so that XLA would turn images there and back.
+    """
+    if not _is_of_channels(plan, index):
+        return maps
+    return jax.tree.map(jnp.transpose, maps)
+
+
+def _some_images(plan: Plan, index: int, maps: Any, which: slice) -> Any:
+    """Those of some images, of what `_channels_last` returned, with images last again."""
+    if not _is_of_channels(plan, index):
+        return jax.tree.map(lambda a: a[..., which], maps)
+    return jax.tree.map(lambda a: a[which].T, maps)
 
 
 def _all_pairs(

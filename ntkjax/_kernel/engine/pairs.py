@@ -144,10 +144,18 @@ def _pairs_of_node(segment: Segment, i: int, given: tuple[Pairs, ...], parts: Pa
     nodes = segment.supplement(i)
     if not nodes:
         return operation.pair(given, seen, step)
+    # Made again on the way back: kept, what it is made of would be zeros where it is not wanted.
+    supplemented = recomputed(
+        lambda given, parts: operation.pair(
+            given, parts.seen(i), step, _supplement(segment, i, nodes, parts)
+        )
+    )
     return lax.cond(
         operation.needs_supplement(given, seen, step),
-        lambda: operation.pair(given, seen, step, _supplement(segment, i, nodes, parts)),
-        lambda: operation.pair(given, seen, step),
+        supplemented,
+        lambda given, parts: operation.pair(given, seen, step),
+        given,
+        parts,
     )
 
 

@@ -42,22 +42,29 @@ def mean_products(first: Array, second: Array) -> Array:
     """P, `[*positions, n1, n2]`, of arrays `[channel, *positions, n1]` and `[..., n2]`."""
     if len(first) < _WIDE:
         return mean_over_channels(jnp.multiply, first[..., None], second[..., None, :])
-    return _products(first, second)
+    return _products(*map(_channels_last, (first, second)))
 
 
-def mean_squared_distances(first: Array, second: Array) -> Array:
-    """D, `[*positions, n1, n2]`, of arrays `[channel, *positions, n1]` and `[..., n2]`."""
+def mean_squared_distances(first: Array, second: Array, same: Array | None = None) -> Array:
+    """D, `[*positions, n1, n2]`, of arrays `[channel, *positions, n1]` and `[..., n2]`.
+
+    `same` says which pairs are known to be of one array with itself, `[n1, n2]`.
+    """
     if len(first) < _WIDE:
         return mean_over_channels(squared_distance, first[..., None], second[..., None, :])
-    return _wide_distances(first, second)
+    return _wide_distances(*map(_channels_last, (first, second)), same)
 
 
 def mean_square(x: Array) -> Array:
     """v, the mean over channels, which come first, of x^2."""
     if len(x) < _WIDE:
         return jnp.mean(jnp.square(x), axis=0)
-    # In the layout in which users give arrays, so that XLA does not move many channels twice.
-    return jnp.mean(jnp.square(jnp.moveaxis(x, 0, -1)), axis=-1)
+    return jnp.mean(jnp.square(_channels_last(x)), axis=-1)
+
+
+def _channels_last(x: Array) -> Array:
+    """`[*positions, image, channel]`: as users lay arrays out, so that XLA need not turn them."""
+    return jnp.moveaxis(x, 0, -1)
 
 
 def squared_distance(a: Array, b: Array) -> Array:
@@ -99,24 +106,27 @@ def mean_over_channels(term: Callable[[Array, Array], Array], first: Array, seco
 
 
 def _products(first: Array, second: Array) -> Array:
-    """P by a product of matrices for each position."""
-    positions = tuple(range(1, first.ndim - 1))
-    dimensions = ((0,), (0,)), (positions, positions)
+    """P by a product of matrices for each position; channels are last, as in all that follows."""
+    positions, channels = tuple(range(first.ndim - 2)), (first.ndim - 1,)
+    dimensions = (channels, channels), (positions, positions)
     products = lax.dot_general(first, second, dimensions, precision=lax.Precision.HIGHEST)
-    return products / first.shape[0]
+    return products / first.shape[-1]
 
 
 @jax.custom_jvp
-def _wide_distances(first: Array, second: Array) -> Array:
+def _wide_distances(first: Array, second: Array, same: Array | None) -> Array:
     found = _by_products(first, second)
-    return _mended(found, _near_blocks(found, first, second), first, second)
+    is_near = _are_near(found, first, second, same)
+    found = _mended(found, is_near, first, second)
+    return found if same is None else jnp.where(same, 0.0, found)
 
 
 @_wide_distances.defjvp
-def _jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    found = _wide_distances(*primals)
-    near = _near_blocks(found, *primals)
-    return found, _change(near, *primals, *tangents)
+def _jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (first, second, same), (d1, d2, _) = primals, tangents
+    found = _wide_distances(first, second, same)
+    change = _change(_are_near(found, first, second, same), first, second, d1, d2)
+    return found, change if same is None else jnp.where(same, 0.0, change)
 
 
 def _by_products(first: Array, second: Array) -> Array:
@@ -126,16 +136,18 @@ def _by_products(first: Array, second: Array) -> Array:
 
 def _variances(first: Array, second: Array) -> Array:
     """v1 + v2 of each pair."""
-    v1, v2 = (jnp.mean(jnp.square(x), 0) for x in (first, second))
+    v1, v2 = (jnp.mean(jnp.square(x), -1) for x in (first, second))
     return v1[..., :, None] + v2[..., None, :]
 
 
-def _near_blocks(distances: Array, first: Array, second: Array) -> Array:
-    """Which blocks hold a near pair, `[*positions, block of first, block of second]`."""
-    return _any_in_blocks(distances < _NEAR * _variances(first, second))
+def _are_near(distances: Array, first: Array, second: Array, same: Array | None) -> Array:
+    """Which pairs are near, of two different arrays."""
+    is_near = distances < _NEAR * _variances(first, second)
+    return is_near if same is None else is_near & ~same
 
 
 def _any_in_blocks(flags: Array) -> Array:
+    """Which blocks hold a flag, `[*positions, block of first, block of second]`."""
     *positions, n1, n2 = flags.shape
     (b1, size1), (b2, size2) = _blocks(n1), _blocks(n2)
     pad = [(0, 0)] * len(positions) + [(0, b1 * size1 - n1), (0, b2 * size2 - n2)]
@@ -149,22 +161,30 @@ def _blocks(n: int) -> tuple[int, int]:
     return -(-n // size), size
 
 
-def _mended(distances: Array, near: Array, first: Array, second: Array) -> Array:
-    """The same distances, those of near blocks by differences."""
-    count = jnp.sum(near)
-    places = jnp.nonzero(near, size=near.size, fill_value=0)
-    sizes = [_blocks(x.shape[-1])[1] for x in (first, second)]
+def _mended(distances: Array, is_near: Array, first: Array, second: Array) -> Array:
+    """The same distances, those of blocks that hold a near pair by differences."""
+    sizes = [_blocks(x.shape[-2])[1] for x in (first, second)]
+
+    def places_of(flags: Array) -> tuple[Array, tuple[Array, ...]]:
+        near = _any_in_blocks(flags)
+        return jnp.sum(near), jnp.nonzero(near, size=near.size, fill_value=0)
+
+    def no_place(flags: Array) -> Any:
+        return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(places_of, flags))
+
+    # To ask whether any pair is near is half of the work of asking each block.
+    count, places = lax.cond(jnp.any(is_near), places_of, no_place, is_near)
 
     def mend(i: Array, distances: Array) -> Array:
         *position, row, column = (place[i] for place in places)
         # The last block ends where the images do; where blocks overlap, nothing changes.
-        ends = (x.shape[-1] - size for x, size in zip((first, second), sizes, strict=True))
-        places_of = zip((row, column), sizes, ends, strict=True)
-        starts = [jnp.minimum(n * size, end) for n, size, end in places_of]
+        ends = (x.shape[-2] - size for x, size in zip((first, second), sizes, strict=True))
+        begins = zip((row, column), sizes, ends, strict=True)
+        starts = [jnp.minimum(n * size, end) for n, size, end in begins]
 
         def block(x: Array, start: Array, size: int) -> Array:
-            shape = (x.shape[0], *[1] * len(position), size)
-            return lax.dynamic_slice(x, (0, *position, start), shape).reshape(-1, size)
+            shape = (*[1] * len(position), size, x.shape[-1])
+            return lax.dynamic_slice(x, (*position, start, 0), shape).reshape(size, -1).T
 
         a, b = map(block, (first, second), starts, sizes)
         made = mean_over_channels(squared_distance, a[:, :, None], b[:, None, :])
@@ -174,38 +194,41 @@ def _mended(distances: Array, near: Array, first: Array, second: Array) -> Array
     return lax.fori_loop(0, count, mend, distances)
 
 
-def _change(near: Array, first: Array, second: Array, d1: Array, d2: Array) -> Array:
+def _change(is_near: Array, first: Array, second: Array, d1: Array, d2: Array) -> Array:
     """The change of D with changes d1 and d2, in which it is linear."""
-    of_v1, of_v2 = (2 * jnp.mean(x * dx, 0) for x, dx in ((first, d1), (second, d2)))
+    of_v1, of_v2 = (2 * jnp.mean(x * dx, -1) for x, dx in ((first, d1), (second, d2)))
     products = _products(first, d2) + _products(d1, second)
     by_products = of_v1[..., :, None] + of_v2[..., None, :] - 2 * products
     *positions, n1, n2 = by_products.shape
-    # A block is near where it is at any position.
-    flags = jnp.any(near, tuple(range(len(positions))))
     (b1, size1), (b2, size2) = _blocks(n1), _blocks(n2)
-    is_near = jnp.repeat(jnp.repeat(flags, size1, 0)[:n1], size2, 1)[:, :n2]
+    # A block is near where it is at any position.
+    at_any = jnp.any(is_near, tuple(range(len(positions))))
 
-    def by_differences(*arrays: Array) -> Array:
+    def by_differences(by_products: Array, *arrays: Array) -> Array:
+        flags = _any_in_blocks(at_any)
         a, b, da, db = map(_in_blocks, arrays)
         made = _change_of_near(flags, (a, da), (b, db))
         # `[block, block, *positions, in block, in block]`.
         made = jnp.moveaxis(made, (0, 1), (-4, -2))
-        return made.reshape(*positions, b1 * size1, b2 * size2)[..., :n1, :n2]
+        made = made.reshape(*positions, b1 * size1, b2 * size2)[..., :n1, :n2]
+        of_near = jnp.repeat(jnp.repeat(flags, size1, 0)[:n1], size2, 1)[:, :n2]
+        return jnp.where(of_near, made, by_products)
 
-    def nothing(*arrays: Array) -> Array:
-        return jnp.zeros_like(by_products)
+    def unchanged(by_products: Array, *arrays: Array) -> Array:
+        return by_products
 
-    arrays = first, second, d1, d2
-    of_near = lax.cond(jnp.any(flags), by_differences, nothing, *arrays)
-    return jnp.where(is_near, of_near, by_products)
+    # Made again on the way back: what it keeps of all blocks would be zeros where none is near.
+    arrays = by_products, first, second, d1, d2
+    return lax.cond(jnp.any(at_any), recomputed(by_differences), unchanged, *arrays)
 
 
 def _in_blocks(x: Array) -> Array:
-    """`[channel, *positions, image]` as `[block, channel, *positions, in block]`."""
-    *axes, n = x.shape
+    """`[*positions, image, channel]` as `[block, channel, *positions, in block]`."""
+    *positions, n, channels = x.shape
     count, size = _blocks(n)
-    padded = jnp.pad(x, [(0, 0)] * len(axes) + [(0, count * size - n)])
-    return jnp.moveaxis(padded.reshape(*axes, count, size), -2, 0)
+    pad = [(0, 0)] * len(positions) + [(0, count * size - n), (0, 0)]
+    parts = jnp.pad(x, pad).reshape(*positions, count, size, channels)
+    return jnp.moveaxis(parts, (-3, -1), (0, 1))
 
 
 def _change_of_near(flags: Array, rows: Any, columns: Any) -> Array:

@@ -9,7 +9,7 @@ from jax import Array
 
 from ntkjax._kernel.algebra.diagonals import Diagonals
 from ntkjax._kernel.algebra.form import Form
-from ntkjax._kernel.algebra.image import VALUES, Image, new_scale, on_positions, root_mean_square
+from ntkjax._kernel.algebra.image import VALUES, Image, new_scale, root_mean_square
 from ntkjax._kernel.algebra.operation import Context, Operation, Seen, Step, operation
 from ntkjax._kernel.algebra.pairs import Pairs
 from ntkjax._kernel.algebra.signal import Signal
@@ -35,16 +35,16 @@ class ArrayInput(Operation):
 
     def of_image(self, images: tuple[Image, ...], context: Context) -> tuple[Image, Array]:
         """The images g = x / s, channels in front."""
-        here = context.step.here
-        x = self.channels_first(context.array, here.signal, here.cross)
+        here, x = context.step.here, context.array
+        axis = here.signal.batch_axis
         if context.step.is_unscaled:
-            var = mean_square(x) if here.form.is_distance else None
-            return Image(jnp.ones(x.shape[-1:], x.dtype), var, {VALUES: x}), x
-        axes = tuple(range(x.ndim - 1))
-        # Of the positions that exist: dead places are zero, and count for nothing.
-        std = root_mean_square(x[(slice(None), *here.cross.crop)], axes)
-        scale = new_scale(std, context.ahead, ())
-        values = x / on_positions(scale, x.ndim)
+            scale = jnp.ones(x.shape[axis], x.dtype)
+        else:
+            # As users lay images out, so that the sums of each go along the memory.
+            others = tuple(i for i in range(x.ndim) if i != axis)
+            scale = new_scale(root_mean_square(x, others), context.ahead, ())
+            x = x / jnp.expand_dims(scale, others)
+        values = self.channels_first(x, here.signal, here.cross)
         var = mean_square(values) if here.form.is_distance else None
         return Image(scale, var, {VALUES: values}), values
 
@@ -60,8 +60,12 @@ class ArrayInput(Operation):
         if first.ndim == 2 + len(step.here.signal.spatial_axes):  # each image with itself
             term = squared_distance if is_distance else jnp.multiply
             return Pairs(mean_over_channels(term, first, second))
-        of_pairs = mean_squared_distances if is_distance else mean_products
-        return Pairs(of_pairs(first[..., 0], second[..., 0, :]))
+        sides = first[..., 0], second[..., 0, :]
+        if not is_distance:
+            return Pairs(mean_products(*sides))
+        # Without positions, an image is paired with itself there and not somewhere else.
+        is_alone = first.ndim == 3 and not step.is_supplement
+        return Pairs(mean_squared_distances(*sides, seen.same if is_alone else None))
 
 
 @operation
