@@ -73,8 +73,8 @@ def may_be_unscaled(plan: Plan, inputs: dict[int, Input]) -> Array:
     """Whether the images are so alike that all may have scale 1; a scalar."""
     batches = _batches(plan, inputs)
     if plan.symmetric:
-        return are_alike(plan, batches[0], plan.counts[0])
-    return are_alike(plan, _together(plan, batches), sum(plan.counts))
+        return are_alike(plan, batches[:1], plan.counts[:1])
+    return are_alike(plan, batches, plan.counts)
 
 
 def tile_made(plan: Plan, tiling: Tiling, parts: Any, tile: Any) -> Any:
@@ -153,20 +153,12 @@ def _of_side(inputs: dict[int, Input], side: int) -> dict[int, Batch]:
     return {i: of(item) for i, item in inputs.items()}
 
 
-def _together(plan: Plan, batches: list[dict[int, Batch]]) -> dict[int, Batch]:
-    """Both batches as one: what belongs to single images is one program for all of them."""
-    first, second = batches
-    return {
-        i: batch.joined(second[i], plan.nodes[i].signal.batch_axis) for i, batch in first.items()
-    }
-
-
 def _own_kernels(plan: Plan, batches: list[dict[int, Batch]]) -> list[Own]:
     """The kernels of images with themselves, of each batch."""
     counts = plan.counts
     if plan.symmetric:
-        return [own_kernels(plan, batches[0], counts[0])] * 2
-    own = own_kernels(plan, _together(plan, batches), sum(counts))
+        return [own_kernels(plan, batches[:1], counts[:1])] * 2
+    own = own_kernels(plan, batches, counts)
     edges = (0, counts[0]), (counts[0], sum(counts))
     return [own.of_images(lambda a, e=edge: lax.slice_in_dim(a, *e, axis=a.ndim - 1))
             for edge in edges]  # fmt: skip
@@ -183,41 +175,35 @@ def _pairing(
 ) -> Pairing:
     """All pairs of two batches."""
 
-    def of_images(given: Any) -> dict[int, Any]:
+    def of_images(given: Any) -> Any:
         batches, owns = given
-        together, own = _together(plan, batches), owns[0].joined(owns[1])
-        made = image_maps(plan, together, sum(counts), own).maps
-        return {i: _channels_last(plan, i, of_node) for i, of_node in made.items()}
+        known = image_maps(plan, batches, counts, owns[0].joined(owns[1]))
+        maps = {i: of_node for i, of_node in known.maps.items() if i not in known.of_batches}
+        return maps, _turned(plan, known.of_batches)
 
     # Stored, or XLA would make them for each side apart.
-    maps = materialized(of_images, (batches, owns))
-    first, second = (
-        ImageMaps({}, {i: _some_images(plan, i, of_node, side) for i, of_node in maps.items()})
-        for side in (slice(counts[0]), slice(counts[0], None))
-    )
+    maps, of_inputs = materialized(of_images, (batches, owns))
+    of_inputs = _turned(plan, of_inputs)
+
+    def side(k: int, edge: slice) -> ImageMaps:
+        cut = jax.tree.map(lambda a: a[..., edge], maps)
+        return ImageMaps({}, cut | {i: of_batches[k] for i, of_batches in of_inputs.items()})
+
+    first, second = side(0, slice(counts[0])), side(1, slice(counts[0], None))
     return Pairing(first, second, counts, most, same, is_symmetric)
 
 
-def _is_of_channels(plan: Plan, index: int) -> bool:
-    """Whether the maps of a node are `[channel, image]`."""
-    return plan.nodes[index].operation.map_axes == 1 and plan.places[index].cross.ndim == 0
+def _turned(plan: Plan, of_inputs: dict[int, list[Any]]) -> dict[int, list[Any]]:
+    """Maps `[channel, image]` of inputs with images first, as users lay them out, or the inverse.
 
-
-def _channels_last(plan: Plan, index: int, maps: Any) -> Any:
-    """The maps of a node as a call returns them: many channels as users lay them out.
-
-    Results of a call have the order of their axes, so that XLA would turn images there and back.
+    Results of a call keep the order of their axes: many channels would be turned there and back.
     """
-    if not _is_of_channels(plan, index):
-        return maps
-    return jax.tree.map(jnp.transpose, maps)
 
+    def turned(i: int, maps: list[Any]) -> list[Any]:
+        is_matrix = plan.nodes[i].operation.map_axes == 1 and plan.places[i].cross.ndim == 0
+        return jax.tree.map(jnp.transpose, maps) if is_matrix else maps
 
-def _some_images(plan: Plan, index: int, maps: Any, which: slice) -> Any:
-    """Those of some images, of what `_channels_last` returned, with images last again."""
-    if not _is_of_channels(plan, index):
-        return jax.tree.map(lambda a: a[..., which], maps)
-    return jax.tree.map(lambda a: a[which].T, maps)
+    return {i: turned(i, maps) for i, maps in of_inputs.items()}
 
 
 def _all_pairs(

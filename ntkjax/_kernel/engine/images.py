@@ -4,7 +4,7 @@ They are made once per image, not once per pair.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +22,9 @@ from ntkjax._kernel.engine.sweeps import Pairing, stored, swept
 from ntkjax._kernel.plan.plan import Plan
 from ntkjax._kernel.plan.runs import Run, find_runs
 from ntkjax._kernel.plan.sweep import find_sweeps, sweep_of
+
+#: One batch or two, each with an array or a kernel for every input.
+Batches = Sequence[dict[int, Batch]]
 
 
 @jax.tree_util.register_dataclass
@@ -52,12 +55,12 @@ class Own:
         return Own(join(self.images, other.images), join(self.maps, other.maps), {})
 
 
-def own_kernels(plan: Plan, inputs: dict[int, Batch], count: int) -> Own:
-    """The kernels of `count` images with themselves, where they are needed.
+def own_kernels(plan: Plan, batches: Batches, counts: Sequence[int]) -> Own:
+    """The kernels of the images of some batches with themselves, where they are needed.
 
-    Of an input that is a kernel, its `cov1` holds those of all images.
+    Of an input that is a kernel, its `cov1` holds those of all images of a batch.
     """
-    plan = plan.of_images
+    plan, count = plan.of_images, sum(counts)
     own = Own({}, {}, {})
     rows: Stores = {}
 
@@ -77,10 +80,12 @@ def own_kernels(plan: Plan, inputs: dict[int, Batch], count: int) -> Own:
     def kernel_input(index: int, known: ImageMaps) -> None:
         if plan.places[index].own is not None:
             operation: Any = plan.nodes[index].operation
-            cov, side = inputs[index].numbers, known.maps[index]
-            rows[index] = operation.read_own(cov, side, plan.steps[index])
+            covs = [batch[index].numbers for batch in batches]
+            cov = covs[0] if len(covs) == 1 else jnp.concatenate(covs)
+            rows[index] = operation.read_own(cov, known.maps[index], plan.steps[index])
 
-    pairing = _with_themselves(image_maps(plan, inputs, count, own, collector, kernel_input), count)
+    known = image_maps(plan, batches, counts, own, collector, kernel_input)
+    pairing = _with_themselves(known, count)
     # Together, so that what is below several outputs is made once.
     done = {*plan.collectors, *(i for i in plan.outputs if plan.places[i].own is None)}
     for sweep in find_sweeps(plan, count, done):
@@ -96,20 +101,22 @@ def _with_themselves(known: ImageMaps, count: int) -> Pairing:
 
 def image_maps(
     plan: Plan,
-    inputs: dict[int, Batch],
-    count: int,
+    batches: Batches,
+    counts: Sequence[int],
     own: Own,
     collector: Callable[[int, ImageMaps], None] | None = None,
     kernel_input: Callable[[int, ImageMaps], None] | None = None,
     end: int | None = None,
 ) -> ImageMaps:
-    """What belongs to `count` images at every node (before node `end`).
+    """What belongs to the images of some batches at every node (before node `end`).
 
-    After collectors it is known from `own`, unless `collector` makes it.
+    What is made of inputs is made of each batch by itself, since inputs are large and may be
+    constants to whoever differentiates; from there on, of all images together. After collectors it
+    is known from `own`, unless `collector` makes it.
     """
     known = ImageMaps({}, {})
-    runs, masks = find_runs(plan), propagated(plan, inputs)
-    done = -1
+    runs, masks = find_runs(plan), propagated(plan, joined(plan, batches))
+    done, count = -1, sum(counts)
     for index, node in enumerate(plan.nodes[:end]):
         if index <= done:
             continue
@@ -121,15 +128,42 @@ def image_maps(
                 collector(index, known)
             elif index not in plan.outputs:
                 known.images[index], known.maps[index] = own.images[index], own.maps[index]
-        else:
-            made = _of_node(plan, index, known, count, inputs.get(index), None)
-            known.images[index], known.maps[index] = made
+        elif index in batches[0]:
+            _add_input(plan, index, known, batches, counts)
             if node.operation.is_stored and kernel_input is not None:
                 kernel_input(index, known)
+        else:
+            made = _of_node(plan, index, known, count, None, None)
+            known.images[index], known.maps[index] = made
         last = max(index, done)
         if last in masks and last in known.images:
             known.images[last] = known.images[last].with_data({MASK: masks[last]})
     return known
+
+
+def joined(plan: Plan, batches: Batches) -> dict[int, Batch]:
+    """One or two batches as one."""
+    if len(batches) == 1:
+        return batches[0]
+    first, second = batches
+    return {
+        i: batch.joined(second[i], plan.nodes[i].signal.batch_axis) for i, batch in first.items()
+    }
+
+
+def _add_input(
+    plan: Plan, index: int, known: ImageMaps, batches: Batches, counts: Sequence[int]
+) -> None:
+    """What belongs to the images of an input."""
+    made = [
+        _of_node(plan, index, known, count, batch[index], None)
+        for batch, count in zip(batches, counts, strict=True)
+    ]
+    join = lambda *arrays: jnp.concatenate(arrays, -1)  # noqa: E731
+    images, maps = zip(*made, strict=True)
+    known.images[index] = jax.tree.map(join, *images)
+    known.maps[index] = jax.tree.map(join, *maps)
+    known.of_batches[index] = list(maps)
 
 
 def _of_node(

@@ -23,6 +23,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero
 
 from ntkjax._kernel.algebra.boundary import materialized, recomputed
 from ntkjax._kernel.algebra.varying import zeros_beside
@@ -121,12 +122,17 @@ def _wide_distances(first: Array, second: Array, same: Array | None) -> Array:
     return found if same is None else jnp.where(same, 0.0, found)
 
 
-@_wide_distances.defjvp
-def _jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    (first, second, same), (d1, d2, _) = primals, tangents
+def _jvp(primals: Any, tangents: Any) -> tuple[Array, Any]:
+    (first, second, same), changes = primals, tangents[:2]
     found = _wide_distances(first, second, same)
+    d1, d2 = (None if isinstance(d, SymbolicZero) else d for d in changes)
+    if d1 is None and d2 is None:
+        return found, SymbolicZero.from_primal_value(found)
     change = _change(_are_near(found, first, second, same), first, second, d1, d2)
     return found, change if same is None else jnp.where(same, 0.0, change)
+
+
+_wide_distances.defjvp(_jvp, symbolic_zeros=True)
 
 
 def _by_products(first: Array, second: Array) -> Array:
@@ -163,7 +169,13 @@ def _blocks(n: int) -> tuple[int, int]:
 
 def _mended(distances: Array, is_near: Array, first: Array, second: Array) -> Array:
     """The same distances, those of blocks that hold a near pair by differences."""
-    sizes = [_blocks(x.shape[-2])[1] for x in (first, second)]
+    (b1, size1), (b2, size2) = (_blocks(x.shape[-2]) for x in (first, second))
+    sizes = size1, size2
+    if distances.ndim == 2 and (b1, b2) == (1, 1):
+        # No loop over one block: what does not depend on its index, XLA would make beforehand.
+        by_differences = lambda _, *sides: _of_differences(*sides)  # noqa: E731
+        plain = lambda distances, *_: distances  # noqa: E731
+        return lax.cond(jnp.any(is_near), by_differences, plain, distances, first, second)
 
     def places_of(flags: Array) -> tuple[Array, tuple[Array, ...]]:
         near = _any_in_blocks(flags)
@@ -184,29 +196,39 @@ def _mended(distances: Array, is_near: Array, first: Array, second: Array) -> Ar
 
         def block(x: Array, start: Array, size: int) -> Array:
             shape = (*[1] * len(position), size, x.shape[-1])
-            return lax.dynamic_slice(x, (*position, start, 0), shape).reshape(size, -1).T
+            return lax.dynamic_slice(x, (*position, start, 0), shape).reshape(size, -1)
 
-        a, b = map(block, (first, second), starts, sizes)
-        made = mean_over_channels(squared_distance, a[:, :, None], b[:, None, :])
+        made = _of_differences(*map(block, (first, second), starts, sizes))
         made = made.reshape(*[1] * len(position), *sizes)
         return lax.dynamic_update_slice(distances, made, (*position, *starts))
 
     return lax.fori_loop(0, count, mend, distances)
 
 
-def _change(is_near: Array, first: Array, second: Array, d1: Array, d2: Array) -> Array:
-    """The change of D with changes d1 and d2, in which it is linear."""
-    of_v1, of_v2 = (2 * jnp.mean(x * dx, -1) for x, dx in ((first, d1), (second, d2)))
-    products = _products(first, d2) + _products(d1, second)
-    by_products = of_v1[..., :, None] + of_v2[..., None, :] - 2 * products
+def _of_differences(first: Array, second: Array) -> Array:
+    """D of arrays `[image, channel]`."""
+    return mean_over_channels(squared_distance, first.T[:, :, None], second.T[:, None, :])
+
+
+def _change(
+    is_near: Array, first: Array, second: Array, d1: Array | None, d2: Array | None
+) -> Array:
+    """The change of D with changes d1 and d2 (None where there is none), in which it is linear."""
+    by_products = jnp.asarray(0, first.dtype)
+    if d1 is not None:
+        of_v1 = jnp.mean(first * d1, -1)[..., :, None]
+        by_products += 2 * (of_v1 - _products(d1, second))
+    if d2 is not None:
+        of_v2 = jnp.mean(second * d2, -1)[..., None, :]
+        by_products += 2 * (of_v2 - _products(first, d2))
     *positions, n1, n2 = by_products.shape
     (b1, size1), (b2, size2) = _blocks(n1), _blocks(n2)
     # A block is near where it is at any position.
     at_any = jnp.any(is_near, tuple(range(len(positions))))
 
-    def by_differences(by_products: Array, *arrays: Array) -> Array:
+    def by_differences(by_products: Array, *arrays: Array | None) -> Array:
         flags = _any_in_blocks(at_any)
-        a, b, da, db = map(_in_blocks, arrays)
+        a, b, da, db = jax.tree.map(_in_blocks, arrays)
         made = _change_of_near(flags, (a, da), (b, db))
         # `[block, block, *positions, in block, in block]`.
         made = jnp.moveaxis(made, (0, 1), (-4, -2))
@@ -214,7 +236,7 @@ def _change(is_near: Array, first: Array, second: Array, d1: Array, d2: Array) -
         of_near = jnp.repeat(jnp.repeat(flags, size1, 0)[:n1], size2, 1)[:, :n2]
         return jnp.where(of_near, made, by_products)
 
-    def unchanged(by_products: Array, *arrays: Array) -> Array:
+    def unchanged(by_products: Array, *arrays: Array | None) -> Array:
         return by_products
 
     # Made again on the way back: what it keeps of all blocks would be zeros where none is near.
@@ -238,9 +260,12 @@ def _change_of_near(flags: Array, rows: Any, columns: Any) -> Array:
         flag, column = given
 
         def full(row: Any, column: Any) -> Array:
-            both = zip(row, column, strict=True)
-            step, change = (a[..., :, None] - b[..., None, :] for a, b in both)
-            return 2 * jnp.mean(step * change, 0)
+            (a, da), (b, db) = row, column
+            # At least one of them changes.
+            changes = [da[..., :, None]] if da is not None else []
+            changes += [-db[..., None, :]] if db is not None else []
+            step = a[..., :, None] - b[..., None, :]
+            return 2 * jnp.mean(step * sum(changes[1:], changes[0]), 0)
 
         def empty(row: Any, column: Any) -> Array:
             return jnp.zeros((*row[0].shape[1:], column[0].shape[-1]), row[0].dtype)
