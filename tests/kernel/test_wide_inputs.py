@@ -74,6 +74,31 @@ def test_derivatives_are_those_of_differences(shapes):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9 * np.max(np.abs(other)))
 
 
+@pytest.mark.parametrize("count", [30, 70])
+def test_derivatives_of_one_batch_alone_and_of_a_batch_with_itself(count):
+    """Where one batch is constant, and where pairs are known to be of one array with itself."""
+    x, y = batches((80, count), (80, count))
+    y[:, :5] = x[:, 5:10] * (1 + 1e-4)
+    both = np.concatenate([x, y], 1)
+    same = np.eye(2 * count, dtype=bool)
+    weights = RNG.normal(size=same.shape)
+
+    def of_others(distances_of, x, y):
+        return jnp.sum(weights * jnp.where(same, 0.0, jnp.sqrt(distances_of(x, y) + 1e-6)))
+
+    def derivatives(distances_of):
+        one = [jax.grad(of_others, k)(distances_of, both, both) for k in (1, 2)]
+        itself = jax.grad(lambda x: of_others(distances_of, x, x))(both)
+        forwards = jax.jvp(lambda y: distances_of(both, y), (both,), (both[:, ::-1],))[1]
+        return one, itself, jnp.where(same, 0.0, forwards)
+
+    known = lambda x, y: distances.mean_squared_distances(x, y, same)  # noqa: E731
+    made, wanted = (jax.jit(lambda of=of: derivatives(of))() for of in (known, plain))
+    for one, other in zip(jax.tree.leaves(made), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9 * np.max(np.abs(other)))
+    np.testing.assert_array_equal(np.diag(jax.jit(known)(both, both)), 0)
+
+
 def near_and_opposite(shape):
     """Images, neighbours at relative distances down to 1e-4, and nearly opposite ones."""
     x = RNG.normal(size=shape)

@@ -117,8 +117,8 @@ def _products(first: Array, second: Array) -> Array:
 @jax.custom_jvp
 def _wide_distances(first: Array, second: Array, same: Array | None) -> Array:
     found = _by_products(first, second)
-    is_near = _are_near(found, first, second, same)
-    found = _mended(found, is_near, first, second)
+    is_near = jnp.any(_are_near(found, first, second, same))
+    found = lax.cond(is_near, _mended, lambda found, *_: found, found, first, second, same)
     return found if same is None else jnp.where(same, 0.0, found)
 
 
@@ -167,25 +167,11 @@ def _blocks(n: int) -> tuple[int, int]:
     return -(-n // size), size
 
 
-def _mended(distances: Array, is_near: Array, first: Array, second: Array) -> Array:
+def _mended(distances: Array, first: Array, second: Array, same: Array | None) -> Array:
     """The same distances, those of blocks that hold a near pair by differences."""
-    (b1, size1), (b2, size2) = (_blocks(x.shape[-2]) for x in (first, second))
-    sizes = size1, size2
-    if distances.ndim == 2 and (b1, b2) == (1, 1):
-        # No loop over one block: what does not depend on its index, XLA would make beforehand.
-        by_differences = lambda _, *sides: _of_differences(*sides)  # noqa: E731
-        plain = lambda distances, *_: distances  # noqa: E731
-        return lax.cond(jnp.any(is_near), by_differences, plain, distances, first, second)
-
-    def places_of(flags: Array) -> tuple[Array, tuple[Array, ...]]:
-        near = _any_in_blocks(flags)
-        return jnp.sum(near), jnp.nonzero(near, size=near.size, fill_value=0)
-
-    def no_place(flags: Array) -> Any:
-        return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(places_of, flags))
-
-    # To ask whether any pair is near is half of the work of asking each block.
-    count, places = lax.cond(jnp.any(is_near), places_of, no_place, is_near)
+    near = _any_in_blocks(_are_near(distances, first, second, same))
+    places = jnp.nonzero(near, size=near.size, fill_value=0)
+    sizes = [_blocks(x.shape[-2])[1] for x in (first, second)]
 
     def mend(i: Array, distances: Array) -> Array:
         *position, row, column = (place[i] for place in places)
@@ -202,7 +188,7 @@ def _mended(distances: Array, is_near: Array, first: Array, second: Array) -> Ar
         made = made.reshape(*[1] * len(position), *sizes)
         return lax.dynamic_update_slice(distances, made, (*position, *starts))
 
-    return lax.fori_loop(0, count, mend, distances)
+    return lax.fori_loop(0, jnp.sum(near), mend, distances)
 
 
 def _of_differences(first: Array, second: Array) -> Array:
