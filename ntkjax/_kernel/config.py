@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -139,8 +140,7 @@ class Config:
         stats = device.memory_stats() if device.platform != "cpu" else None
         memory = (stats or {}).get("bytes_limit")
         if memory is None:
-            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-            memory //= len(self.local_devices())  # which share it
+            memory = _memory_of_machine() // len(self.local_devices())  # which share it
         return int(memory * _DEFAULT_PART)
 
     def local_devices(self) -> tuple[Any, ...]:
@@ -154,6 +154,11 @@ class Config:
         if others or device.platform != "cpu":
             return Resources(budget, devices, len(devices), max(cores() // len(devices), 1))
         return Resources(max(budget // cores(), 1), devices, cores(), 1)
+
+
+@functools.cache
+def _memory_of_machine() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 config = Config()

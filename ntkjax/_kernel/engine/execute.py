@@ -63,7 +63,7 @@ def carried_out(
     if may_be_unscaled:
         is_unscaled = _compiled(_are_alike, _QUICKLY)(part, items, structure, request, None)
         request = dataclasses.replace(request, is_unscaled=bool(is_unscaled))
-    if tiling is None or len(tiling.tiles) == 1:
+    if tiling is None or tiling.is_one:
         program = _compiled(_one_program, _options(tiling))
         return program(part, items, structure, request, resources.alone())
     return _tile_by_tile(part, items, structure, request, tiling, resources)

@@ -82,6 +82,11 @@ class Tiling:
         return max(self.count1, self.size1), max(self.count2, self.size2)
 
     @property
+    def is_one(self) -> bool:
+        """Whether there is a single tile."""
+        return self.grid == (1, 1) and self.shares == 1
+
+    @property
     def tiles(self) -> list[tuple[int, int, int]]:
         """Row, column and share of every tile to compute.
 
