@@ -32,11 +32,14 @@ class Row(NamedTuple):
         return Spec(package, self.network, self.options, self.shape, (block, block))
 
 
-def dense_row(number: int, activation: str, target: float) -> Row:
-    options = {"depth": 5, "activation": activation}
+def dense_row(
+    number: int, activation: str, target: float, depth: int = 5, points: int = 2000, size: int = 100
+) -> Row:
+    """A fully connected network, on so many points of so many numbers."""
+    options = {"depth": depth, "activation": activation}
     return Row(
-        number, f"5 x (Dense, {activation}), Dense; 2000 x 2000 x 100", "fully_connected",
-        options, (100,), 2000, [2000], target, whole=True,
+        number, f"{depth} x (Dense, {activation}), Dense; {points} x {points} x {size}",
+        "fully_connected", options, (size,), points, [points], target, whole=True,
     )  # fmt: skip
 
 
@@ -61,6 +64,9 @@ ROWS = (
     dense_row(6, "Relu", 6),
     dense_row(7, "Erf", 3),
     dense_row(8, "Gelu", 3),
+    dense_row(9, "Relu", 3, depth=3, size=784),
+    dense_row(10, "Relu", 1.3, depth=3, size=3072),
+    dense_row(11, "Relu", 1.2, depth=3, points=200, size=3072),
 )  # fmt: skip
 
 
