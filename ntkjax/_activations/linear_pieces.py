@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.scipy.special import erf
 from numpy import ndarray
 
@@ -71,7 +71,6 @@ def inner_moments(
     upto = [(zero, zero, zero)]
     upto += [(c, -p, c - z * p) for c, p, z in zip(below, density, edges, strict=True)]
     upto += [(one, zero, one)]
-    nodes, weights = _legendre(mean)
     value, distance, slope = zero, zero, zero
     for i, (alpha, beta) in enumerate(zip(lines.intercepts, lines.slopes, strict=True)):
         count, first, second = (b - a for a, b in zip(upto[i], upto[i + 1], strict=True))
@@ -80,22 +79,42 @@ def inner_moments(
         of_v = at_mean * count + change * first
         square = apart * (apart * count - 2 * change * first) + jnp.square(change) * second
         if 0 < i < len(lines.kinks):
-            # Of an interval that is narrow against s, the moments cancel: a few nodes do not.
-            low, high = lines.kinks[i - 1], lines.kinks[i]
-            start, width = edges[i - 1], edges[i] - edges[i - 1]
-            step = width[None] * nodes
-            share = weights * width[None] * jnp.exp(-0.5 * jnp.square(start[None] + step))
-            share *= (2 * np.pi) ** -0.5
-            found = alpha + beta * jnp.minimum(low + std[None] * step, high)
-            is_narrow = std > high - low
-            count = jnp.where(is_narrow, jnp.sum(share, 0), count)
-            of_v = jnp.where(is_narrow, jnp.sum(share * found, 0), of_v)
-            exact = jnp.sum(share * jnp.square(of_u[None] - found), 0)
-            square = jnp.where(is_narrow, exact, square)
+            line = alpha, beta, lines.kinks[i - 1], lines.kinks[i]
+            made = count, of_v, square
+            count, of_v, square = _mended(made, line, of_u, std, edges[i - 1], edges[i])
         value += of_v
         distance += square
         slope += beta * count
     return Moments(of_u * value, distance, slope_u * slope)
+
+
+def _mended(
+    made: tuple[Array, ...],
+    line: tuple[float, float, float, float],
+    of_u: Array,
+    std: Array,
+    start: Array,
+    end: Array,
+) -> tuple[Array, ...]:
+    """E 1, E f(v) and E (a - f(v))^2 over an interval, where it is narrow against s.
+
+    There the moments cancel: a few nodes do not. As a rule no interval is narrow, and none is made.
+    """
+    alpha, beta, low, high = line
+    is_narrow = std > high - low
+
+    def narrow() -> tuple[Array, ...]:
+        nodes, weights = _legendre(std)
+        width = end - start
+        step = width[None] * nodes
+        share = weights * width[None] * jnp.exp(-0.5 * jnp.square(start[None] + step))
+        share *= (2 * np.pi) ** -0.5
+        found = alpha + beta * jnp.minimum(low + std[None] * step, high)
+        sums = share, share * found, share * jnp.square(of_u[None] - found)
+        exact = (jnp.sum(terms, 0) for terms in sums)
+        return tuple(jnp.where(is_narrow, a, b) for a, b in zip(exact, made, strict=True))
+
+    return lax.cond(jnp.any(is_narrow), narrow, lambda: made)
 
 
 def _legendre(like: Array) -> tuple[Array, Array]:
