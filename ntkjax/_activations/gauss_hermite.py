@@ -22,6 +22,7 @@ from jax.typing import DTypeLike
 from ntkjax._activations.angle import Deviation, nearly_opposite
 from ntkjax._activations.forward import forwards
 from ntkjax._activations.scalar_function import ScalarFunction
+from ntkjax._kernel.algebra.boundary import materialized
 from ntkjax._kernel.algebra.operation import operation, static
 from ntkjax._kernel.algebra.roots import safe_sqrt
 from ntkjax._kernel.operations.activation import DualPair, FarPair
@@ -129,19 +130,24 @@ def _sums(rule: GaussHermite, r1: Array, r2: Array, rest: Array, sign: Array) ->
     delta = jnp.where(positive, rest / jnp.where(positive, product, 1.0), 1.0)
     onto = r2 * (sign * (1 - delta))  # K / r1
     across = r2 * safe_sqrt(delta * (2 - delta))
-    nodes, weights = rule._nodes(r1.dtype, r1.ndim)
+    rules = rule._nodes(r1.dtype, 0)
 
-    def add(total: _Sums, node: tuple[Array, Array]) -> tuple[_Sums, None]:
-        x, weight = node
-        of_u, slope_u = rule.function.with_slope(r1 * x)
-        of_v, slope_v = rule.function.with_slope((onto * x)[None] + across[None] * nodes)
-        of_u, slope_u = of_u[None], slope_u[None]
-        terms = _Sums(of_u * of_v, jnp.square(of_u - of_v), jnp.square(of_v), slope_u * slope_v)
-        sums = (
-            t + weight * jnp.sum(weights * term, 0) for t, term in zip(total, terms, strict=True)
+    def of_v(total: _Sums, node: tuple[Array, Array], given: tuple[Array, ...]) -> _Sums:
+        (y, weight), (of_u, mean) = node, given
+        # Stored, or XLA on CPU would make f(v) once for each sum.
+        value, slope = materialized(
+            lambda of: rule.function.with_slope(of[0] + of[1] * of[2]), (mean, across, y)
         )
-        return _Sums(*sums), None
+        terms = _Sums(value, jnp.square(of_u - value), jnp.square(value), slope)
+        return _Sums(*(t + weight * term for t, term in zip(total, terms, strict=True)))
+
+    def of_u(total: _Sums, node: tuple[Array, Array]) -> tuple[_Sums, None]:
+        x, weight = node
+        value, slope = rule.function.with_slope(r1 * x)
+        given = value, onto * x
+        made, _ = lax.scan(lambda sums, node: (of_v(sums, node, given), None), like, rules)
+        terms = _Sums(value * made.covariance, made.distance, made.energy, slope * made.slope)
+        return _Sums(*(t + weight * term for t, term in zip(total, terms, strict=True))), None
 
     like = _Sums(*[jnp.zeros_like(r1)] * 4)
-    total, _ = lax.scan(add, like, (nodes, weights))
-    return total
+    return lax.scan(of_u, like, rules)[0]
