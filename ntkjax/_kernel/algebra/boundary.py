@@ -23,9 +23,17 @@ def materialized(fn: Callable[[Any], Any], operands: Any) -> Any:
 
     For gradients only the operands are kept, and `fn` is computed again on the way back.
     """
+    return stored_call(fn)(operands)
+
+
+def stored_call(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`fn` as `materialized` computes it, to be called for several operands.
+
+    Of operands that are alike in shape, XLA compiles one program.
+    """
     if jax.default_backend() != "cpu":
-        return recomputed(fn)(operands)
-    return _called(jax.checkpoint(fn), operands)
+        return recomputed(fn)
+    return _call(jax.checkpoint(fn))
 
 
 def recomputed(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,10 +81,19 @@ def linear_broadcast(x: Array, shape: tuple[int, ...]) -> Array:
 
 def _called(fn: Callable[[Any], Any], operands: Any) -> Any:
     """`fn(operands)`, as a call that XLA must not inline; it may inline calls inside."""
+    return _call(fn)(operands)
 
+
+def _call(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`fn`, whose calls XLA must not inline; it may inline calls inside."""
+
+    @jax.jit
     def inside(operands: Any) -> Any:
         with set_xla_metadata(inlineable="true"):
             return fn(operands)
 
-    with set_xla_metadata(inlineable="false"):
-        return jax.jit(inside)(operands)
+    def call(operands: Any) -> Any:
+        with set_xla_metadata(inlineable="false"):
+            return inside(operands)
+
+    return call

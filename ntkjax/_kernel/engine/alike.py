@@ -6,12 +6,12 @@ float32, f(x) = 1 and f(x') = 0.5: from D, rounded to 6e-8, K is known to 6e-8 /
 call whose arrays are known looks at all of its images first, which takes little beside their pairs.
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._kernel.engine.images import Batches, Own, image_maps
+from ntkjax._kernel.engine.images import Own, image_maps
 from ntkjax._kernel.plan.plan import Plan
 
 #: By which factor at most the largest image may exceed the smallest.
@@ -20,10 +20,10 @@ _RATIO = 3.0
 _SIZE = 1e3
 
 
-def are_alike(plan: Plan, batches: Batches, counts: Sequence[int]) -> Array:
-    """Whether the images of these batches could all be held at scale 1; a scalar."""
+def are_alike(plan: Plan, inputs: dict[int, Any], count: int) -> Array:
+    """Whether these `count` images could all be held at scale 1; a scalar."""
     renewed = [i for i, renews in enumerate(plan.scales.renews) if renews]
-    known = image_maps(plan.of_images, batches, counts, Own({}, {}, {}), end=renewed[-1] + 1)
+    known = image_maps(plan.of_images, inputs, count, Own({}, {}, {}), end=renewed[-1] + 1)
     alike = jnp.asarray(True)
     for i in renewed:
         least, most = jnp.min(known.images[i].scale), jnp.max(known.images[i].scale)

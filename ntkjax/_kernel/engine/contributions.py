@@ -28,12 +28,10 @@ class ImageMaps:
       images: what belongs to the images after the node; within runs of their last nodes alone.
       maps: what their pairs need, `[position per axis ..., *lanes]`; in a run, those of its block
         have the repetitions in front.
-      of_batches: what pairs need of inputs, of each batch by itself.
     """
 
     images: dict[int, Image]
     maps: dict[int, Any]
-    of_batches: dict[int, list[Any]] = dataclasses.field(default_factory=dict)
 
 
 @jax.tree_util.register_dataclass

@@ -8,14 +8,15 @@ A call on 100 and 60 images of 32 x 32 pixels under a global pool, in tiles of 3
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from ntkjax._kernel.algebra.batch import Batch, data_of_kernel
-from ntkjax._kernel.algebra.boundary import materialized
+from ntkjax._kernel.algebra.boundary import stored_call
 from ntkjax._kernel.algebra.diagonals import Diagonals, to_matrix
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.algebra.pairs import Pairs
@@ -73,8 +74,8 @@ def may_be_unscaled(plan: Plan, inputs: dict[int, Input]) -> Array:
     """Whether the images are so alike that all may have scale 1; a scalar."""
     batches = _batches(plan, inputs)
     if plan.symmetric:
-        return are_alike(plan, batches[:1], plan.counts[:1])
-    return are_alike(plan, batches, plan.counts)
+        return are_alike(plan, batches[0], plan.counts[0])
+    return are_alike(plan, _together(plan, batches), sum(plan.counts))
 
 
 def tile_made(plan: Plan, tiling: Tiling, parts: Any, tile: Any) -> Any:
@@ -153,15 +154,19 @@ def _of_side(inputs: dict[int, Input], side: int) -> dict[int, Batch]:
     return {i: of(item) for i, item in inputs.items()}
 
 
+def _together(plan: Plan, batches: list[dict[int, Batch]]) -> dict[int, Batch]:
+    """Both batches as one: what belongs to single images is one program for all of them."""
+    first, second = batches
+    return {
+        i: batch.joined(second[i], plan.nodes[i].signal.batch_axis) for i, batch in first.items()
+    }
+
+
 def _own_kernels(plan: Plan, batches: list[dict[int, Batch]]) -> list[Own]:
     """The kernels of images with themselves, of each batch."""
-    counts = plan.counts
     if plan.symmetric:
-        return [own_kernels(plan, batches[:1], counts[:1])] * 2
-    own = own_kernels(plan, batches, counts)
-    edges = (0, counts[0]), (counts[0], sum(counts))
-    return [own.of_images(lambda a, e=edge: lax.slice_in_dim(a, *e, axis=a.ndim - 1))
-            for edge in edges]  # fmt: skip
+        return [own_kernels(plan, batches[0], plan.counts[0])] * 2
+    return [own_kernels(plan, *one) for one in zip(batches, plan.counts, strict=True)]
 
 
 def _pairing(
@@ -174,36 +179,30 @@ def _pairing(
     is_symmetric: bool,
 ) -> Pairing:
     """All pairs of two batches."""
-
-    def of_images(given: Any) -> Any:
-        batches, owns = given
-        known = image_maps(plan, batches, counts, owns[0].joined(owns[1]))
-        maps = {i: of_node for i, of_node in known.maps.items() if i not in known.of_batches}
-        return maps, _turned(plan, known.of_batches)
-
-    # Stored, or XLA would make them for each side apart.
-    maps, of_inputs = materialized(of_images, (batches, owns))
-    of_inputs = _turned(plan, of_inputs)
-
-    def side(k: int, edge: slice) -> ImageMaps:
-        cut = jax.tree.map(lambda a: a[..., edge], maps)
-        return ImageMaps({}, cut | {i: of_batches[k] for i, of_batches in of_inputs.items()})
-
-    first, second = side(0, slice(counts[0])), side(1, slice(counts[0], None))
+    # Of each side apart, since one of them may be a constant to whoever differentiates. Stored, or
+    # XLA would make them for each pair.
+    programs = {count: stored_call(functools.partial(_maps_of, plan, count)) for count in counts}
+    first, second = (
+        ImageMaps({}, {i: _turned(plan, i, maps) for i, maps in programs[count](given).items()})
+        for count, *given in zip(counts, batches, owns, strict=True)
+    )
     return Pairing(first, second, counts, most, same, is_symmetric)
 
 
-def _turned(plan: Plan, of_inputs: dict[int, list[Any]]) -> dict[int, list[Any]]:
-    """Maps `[channel, image]` of inputs with images first, as users lay them out, or the inverse.
+def _maps_of(plan: Plan, count: int, given: Any) -> dict[int, Any]:
+    """What pairs need of the images of one side at every node."""
+    batches, own = given
+    known = image_maps(plan, batches, count, own)
+    return {i: _turned(plan, i, maps) for i, maps in known.maps.items()}
+
+
+def _turned(plan: Plan, index: int, maps: Any) -> Any:
+    """Maps `[channel, image]` of an input with images first, as users lay them out, or the inverse.
 
     Results of a call keep the order of their axes: many channels would be turned there and back.
     """
-
-    def turned(i: int, maps: list[Any]) -> list[Any]:
-        is_matrix = plan.nodes[i].operation.map_axes == 1 and plan.places[i].cross.ndim == 0
-        return jax.tree.map(jnp.transpose, maps) if is_matrix else maps
-
-    return {i: turned(i, maps) for i, maps in of_inputs.items()}
+    is_matrix = plan.nodes[index].operation.map_axes == 1 and plan.places[index].cross.ndim == 0
+    return jax.tree.map(jnp.transpose, maps) if is_matrix else maps
 
 
 def _all_pairs(

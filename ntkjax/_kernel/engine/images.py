@@ -4,7 +4,7 @@ They are made once per image, not once per pair.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,9 +22,6 @@ from ntkjax._kernel.engine.sweeps import Pairing, stored, swept
 from ntkjax._kernel.plan.plan import Plan
 from ntkjax._kernel.plan.runs import Run, find_runs
 from ntkjax._kernel.plan.sweep import find_sweeps, sweep_of
-
-#: One batch or two, each with an array or a kernel for every input.
-Batches = Sequence[dict[int, Batch]]
 
 
 @jax.tree_util.register_dataclass
@@ -46,21 +43,13 @@ class Own:
         """These of some images only: `take` picks them along the last axis."""
         return jax.tree.map(take, self)
 
-    def joined(self, other: "Own") -> "Own":
-        """These of two batches, without what only outputs need."""
 
-        def join(a: Any, b: Any) -> Any:
-            return jax.tree.map(lambda x, y: jnp.concatenate([x, y], -1), a, b)
+def own_kernels(plan: Plan, inputs: dict[int, Batch], count: int) -> Own:
+    """The kernels of `count` images with themselves, where they are needed.
 
-        return Own(join(self.images, other.images), join(self.maps, other.maps), {})
-
-
-def own_kernels(plan: Plan, batches: Batches, counts: Sequence[int]) -> Own:
-    """The kernels of the images of some batches with themselves, where they are needed.
-
-    Of an input that is a kernel, its `cov1` holds those of all images of a batch.
+    Of an input that is a kernel, its `cov1` holds those of all images.
     """
-    plan, count = plan.of_images, sum(counts)
+    plan = plan.of_images
     own = Own({}, {}, {})
     rows: Stores = {}
 
@@ -80,12 +69,10 @@ def own_kernels(plan: Plan, batches: Batches, counts: Sequence[int]) -> Own:
     def kernel_input(index: int, known: ImageMaps) -> None:
         if plan.places[index].own is not None:
             operation: Any = plan.nodes[index].operation
-            covs = [batch[index].numbers for batch in batches]
-            cov = covs[0] if len(covs) == 1 else jnp.concatenate(covs)
-            rows[index] = operation.read_own(cov, known.maps[index], plan.steps[index])
+            cov, side = inputs[index].numbers, known.maps[index]
+            rows[index] = operation.read_own(cov, side, plan.steps[index])
 
-    known = image_maps(plan, batches, counts, own, collector, kernel_input)
-    pairing = _with_themselves(known, count)
+    pairing = _with_themselves(image_maps(plan, inputs, count, own, collector, kernel_input), count)
     # Together, so that what is below several outputs is made once.
     done = {*plan.collectors, *(i for i in plan.outputs if plan.places[i].own is None)}
     for sweep in find_sweeps(plan, count, done):
@@ -101,22 +88,20 @@ def _with_themselves(known: ImageMaps, count: int) -> Pairing:
 
 def image_maps(
     plan: Plan,
-    batches: Batches,
-    counts: Sequence[int],
+    inputs: dict[int, Batch],
+    count: int,
     own: Own,
     collector: Callable[[int, ImageMaps], None] | None = None,
     kernel_input: Callable[[int, ImageMaps], None] | None = None,
     end: int | None = None,
 ) -> ImageMaps:
-    """What belongs to the images of some batches at every node (before node `end`).
+    """What belongs to `count` images at every node (before node `end`).
 
-    What is made of inputs is made of each batch by itself, since inputs are large and may be
-    constants to whoever differentiates; from there on, of all images together. After collectors it
-    is known from `own`, unless `collector` makes it.
+    After collectors it is known from `own`, unless `collector` makes it.
     """
     known = ImageMaps({}, {})
-    runs, masks = find_runs(plan), propagated(plan, joined(plan, batches))
-    done, count = -1, sum(counts)
+    runs, masks = find_runs(plan), propagated(plan, inputs)
+    done = -1
     for index, node in enumerate(plan.nodes[:end]):
         if index <= done:
             continue
@@ -128,42 +113,15 @@ def image_maps(
                 collector(index, known)
             elif index not in plan.outputs:
                 known.images[index], known.maps[index] = own.images[index], own.maps[index]
-        elif index in batches[0]:
-            _add_input(plan, index, known, batches, counts)
+        else:
+            made = _of_node(plan, index, known, count, inputs.get(index), None)
+            known.images[index], known.maps[index] = made
             if node.operation.is_stored and kernel_input is not None:
                 kernel_input(index, known)
-        else:
-            made = _of_node(plan, index, known, count, None, None)
-            known.images[index], known.maps[index] = made
         last = max(index, done)
         if last in masks and last in known.images:
             known.images[last] = known.images[last].with_data({MASK: masks[last]})
     return known
-
-
-def joined(plan: Plan, batches: Batches) -> dict[int, Batch]:
-    """One or two batches as one."""
-    if len(batches) == 1:
-        return batches[0]
-    first, second = batches
-    return {
-        i: batch.joined(second[i], plan.nodes[i].signal.batch_axis) for i, batch in first.items()
-    }
-
-
-def _add_input(
-    plan: Plan, index: int, known: ImageMaps, batches: Batches, counts: Sequence[int]
-) -> None:
-    """What belongs to the images of an input."""
-    made = [
-        _of_node(plan, index, known, count, batch[index], None)
-        for batch, count in zip(batches, counts, strict=True)
-    ]
-    join = lambda *arrays: jnp.concatenate(arrays, -1)  # noqa: E731
-    images, maps = zip(*made, strict=True)
-    known.images[index] = jax.tree.map(join, *images)
-    known.maps[index] = jax.tree.map(join, *maps)
-    known.of_batches[index] = list(maps)
 
 
 def _of_node(
