@@ -155,7 +155,7 @@ def _of_side(inputs: dict[int, Input], side: int) -> dict[int, Batch]:
 
 
 def _together(plan: Plan, batches: list[dict[int, Batch]]) -> dict[int, Batch]:
-    """Both batches as one: what belongs to single images is one program for all of them."""
+    """Both batches as one, of whose images the sizes are looked at together."""
     first, second = batches
     return {
         i: batch.joined(second[i], plan.nodes[i].signal.batch_axis) for i, batch in first.items()
