@@ -5,116 +5,159 @@
 PATH is a folder of NAME.npz, one for each data set: rows `X` and labels `y`; row numbers `train`
 and `valid`, on which hyperparameters are chosen; and `fold0_train`, `fold0_test` ... `fold3_test`,
 for which accuracies are reported. The tangent kernel takes 1 to 5 layers, of which any number but
-the last is frozen; all machines take costs of 1e-2 to 1e4. The smallest sets come first. What has
-been measured stands in the folder of `--out`, and is not measured again: a run that was stopped
-goes on. If the folder of data holds `published_accuracy.csv` (dataset, ntk, gaussian), its means
-are printed beside.
+the last is frozen. How the kernel and the cost of errors are chosen is named by --protocol:
 
-Source: Arora et al. 2020, arXiv 1910.01663, section 4 and table 1; the sets are those of
-Fernández-Delgado et al. 2014.
+    arora    costs of 1e-2 to 1e4, by the accuracy on the validation rows
+    shankar  costs of 2^-19 to 2^19, by the mean of that accuracy and of those on four random
+             halves of all rows, with the same share of each class
+
+The smallest sets come first. What has been measured stands in a file in the folder of --out, kernel
+by kernel, and is not measured again: a run that was stopped goes on. If the folder of data holds
+`published_accuracy.csv` (dataset, ntk, gaussian), its means are printed beside.
+
+Sources: Arora et al. 2020, arXiv 1910.01663, section 4 and table 1; Shankar et al. 2020, arXiv
+2003.02237, tables 7 and 8, and the code that its authors published. That code draws other halves
+for each setting, and for Gaussian kernels ten of them. The sets are those of Fernández-Delgado et
+al. 2014.
 """
 
+import argparse
 import csv
-import json
 import os
+import time
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.svm import SVC
+from sklearn.exceptions import ConvergenceWarning
 
 from options import positive, small_parser
 from plots import new_panels, save
 from report import progress, say
-from uci_kernels import kernels_by_depth
+from uci_kernels import TANGENT, Named, gaussian_kernels, tangent_kernels
+from uci_log import Log
+from uci_svm import Split, accuracies_of, halves, mean_accuracies
 
-DEPTHS, FOLDS = 5, 4
-COSTS = 10.0 ** np.arange(-2, 5)
-#: Of the Gaussian kernel exp(-gamma |x - x'|^2), times the number of features.
-GAMMAS = 4.0 ** np.arange(-3, 4)
+FOLDS = 4
 NTK, GAUSSIAN, FOREST = "NTK SVM", "Gaussian SVM", "random forest"
+METHODS = {"ntk": NTK, "gaussian": GAUSSIAN, "forest": FOREST}
 
 Data = dict[str, np.ndarray]
 
 
-def svm_accuracy(
-    kernel: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray, cost: float
-) -> float:
-    """Share of test rows that a support vector machine on the training rows gets right."""
-    if len(np.unique(y[train])) == 1:
-        return float(np.mean(y[test] == y[train][0]))
-    svm = SVC(C=cost, kernel="precomputed", cache_size=1000)
-    svm.fit(kernel[np.ix_(train, train)], y[train])
-    return float(np.mean(svm.predict(kernel[np.ix_(test, train)]) == y[test]))
+class Protocol(NamedTuple):
+    """Which costs and Gaussian kernels are tried, and on how many halves besides `valid`."""
+
+    costs: np.ndarray
+    #: Of the kernel exp(-gamma |x - x'|^2 / d), by name.
+    gammas: dict[str, float]
+    halves: int
 
 
-def ntk_kernels(data: Data) -> Iterator[tuple[str, np.ndarray]]:
-    """The kernels of all numbers of layers, with all numbers of frozen ones."""
-    for frozen in range(DEPTHS):
-        kernels = kernels_by_depth(data["X"], DEPTHS, frozen)
-        for depth in range(frozen, DEPTHS):
-            yield f"depth {depth + 1}, {frozen} frozen", kernels[depth]
+PROTOCOLS = {
+    "arora": Protocol(10.0 ** np.arange(-2, 5), {f"gamma 4^{k}": 4.0**k for k in range(-3, 4)}, 0),
+    "shankar": Protocol(
+        2.0 ** np.arange(-19, 20), {f"gamma 2^{k}": 2.0**k for k in range(-19, 20)}, 4
+    ),
+}
 
 
-def gaussian_kernels(data: Data) -> Iterator[tuple[str, np.ndarray]]:
-    """The Gaussian kernels of all widths."""
-    x = data["X"].astype(np.float64)
-    square = np.sum(x**2, axis=1)
-    distance = np.maximum(square[:, None] + square - 2 * x @ x.T, 0.0)
-    for gamma in GAMMAS:
-        yield f"gamma {gamma:g}/d", np.exp(-gamma / x.shape[1] * distance)
+class Family(NamedTuple):
+    """Kernels of which one is chosen: their names, the simplest first, and those of some names."""
+
+    names: list[str]
+    kernels: Callable[[np.ndarray, list[str]], Named]
 
 
-def tuned_svm(
-    data: Data, kernels: Iterable[tuple[str, np.ndarray]], pool: ThreadPoolExecutor
-) -> dict[str, Any]:
+def family(method: str, protocol: Protocol) -> Family:
+    if method == NTK:
+        return Family(list(TANGENT), tangent_kernels)
+    return Family(
+        list(protocol.gammas), lambda x, names: gaussian_kernels(x, protocol.gammas, names)
+    )
+
+
+def missing(name: str, method: str, protocol: Protocol, log: Log) -> list[str]:
+    """Names of the kernels that have not been tried on a data set."""
+    names = [] if method == FOREST else family(method, protocol).names
+    return [kernel for kernel in names if not log.has(name, method, kernel)]
+
+
+class Run(NamedTuple):
+    """What all measurements share."""
+
+    protocol: Protocol
+    seed: int
+    log: Log
+    pool: ThreadPoolExecutor
+    jobs: int
+    advance: Callable[[], None]
+
+
+def tuned_svm(name: str, data: Data, method: str, run: Run) -> dict[str, Any]:
     """The kernel and the cost that are best on the validation rows, and their accuracy on folds."""
-    y, best = data["y"], None
-    for name, kernel in kernels:
+    y, costs = data["y"], run.protocol.costs
+    splits = [Split(data["train"], data["valid"]), *halves(y, run.protocol.halves, run.seed)]
+    names, kernels = family(method, run.protocol)
+    wanted = missing(name, method, run.protocol, run.log)
 
-        def of(cost: float, kernel: np.ndarray = kernel) -> float:
-            return svm_accuracy(kernel, y, data["train"], data["valid"], cost)
+    def of(setting: str, kernel: np.ndarray) -> tuple[str, dict[str, Any]]:
+        began = time.thread_time()
+        found = mean_accuracies(kernel, y, splits, costs)
+        return setting, {"accuracies": found.tolist(), "seconds": time.thread_time() - began}
 
-        for cost, accuracy in zip(COSTS, pool.map(of, COSTS), strict=True):
-            # Of equal ones, the first: the shallowest network with the lowest cost.
-            if best is None or accuracy > best[0]:
-                best = accuracy, f"{name}, cost {cost:g}", kernel.copy(), cost
-    assert best is not None
-    validation, setting, kernel, cost = best
-    waiting = [
-        pool.submit(svm_accuracy, kernel, y, train, test, cost) for train, test in folds_of(data)
-    ]
-    mean = float(np.mean([one.result() for one in waiting]))
-    return {"setting": setting, "validation": validation, "test": mean}
+    for setting, found in in_order(run, of, kernels(data["X"], wanted)):
+        run.log.add(name, method, setting, found)
+        run.advance()
+    tried = np.array([run.log.get(name, method, k)["accuracies"] for k in names])
+    # Of equal ones, the first: the simplest kernel with the lowest cost.
+    best, cost = np.unravel_index(np.argmax(tried), tried.shape)
+    ((_, kernel),) = kernels(data["X"], [names[best]])
+    tests = in_order(
+        run,
+        lambda *split: float(accuracies_of(kernel, y, Split(*split), costs[[cost]])[0]),
+        folds_of(data),
+    )
+    return {
+        "setting": f"{names[best]}, cost {costs[cost]:g}",
+        "validation": float(tried[best, cost]),
+        "test": float(np.mean([*tests])),
+    }
 
 
-def folds_of(data: Data) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Row numbers for training and for tests."""
-    return [(data[f"fold{k}_train"], data[f"fold{k}_test"]) for k in range(FOLDS)]
-
-
-def forest(data: Data, pool: ThreadPoolExecutor) -> dict[str, Any]:
+def forest(name: str, data: Data, method: str, run: Run) -> dict[str, Any]:
     """500 trees, as they are by default."""
     x, y = data["X"], data["y"]
 
-    def of(fold: tuple[np.ndarray, np.ndarray]) -> float:
-        model = RandomForestClassifier(500, random_state=0).fit(x[fold[0]], y[fold[0]])
-        return float(model.score(x[fold[1]], y[fold[1]]))
+    def of(train: np.ndarray, test: np.ndarray) -> float:
+        model = RandomForestClassifier(500, random_state=run.seed).fit(x[train], y[train])
+        return float(model.score(x[test], y[test]))
 
-    accuracies = [*pool.map(of, folds_of(data))]
+    accuracies = [*in_order(run, of, folds_of(data))]
     return {"setting": "500 trees", "validation": None, "test": float(np.mean(accuracies))}
 
 
-METHODS: dict[str, Callable[[Data, ThreadPoolExecutor], dict[str, Any]]] = {
-    NTK: lambda data, pool: tuned_svm(data, ntk_kernels(data), pool),
-    GAUSSIAN: lambda data, pool: tuned_svm(data, gaussian_kernels(data), pool),
-    FOREST: forest,
-}
+def in_order(run: Run, of: Callable[..., Any], arguments: Iterable[Sequence[Any]]) -> Iterator[Any]:
+    """Results of a function in a pool, in order. Few arguments wait at a time: they are large."""
+    waiting: deque[Any] = deque()
+    for one in arguments:
+        waiting.append(run.pool.submit(of, *one))
+        if len(waiting) > run.jobs:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def folds_of(data: Data) -> list[Split]:
+    """Row numbers for training and for tests."""
+    return [Split(data[f"fold{k}_train"], data[f"fold{k}_test"]) for k in range(FOLDS)]
 
 
 def sets_in(folder: Path, largest: int) -> list[Path]:
@@ -128,42 +171,16 @@ def sets_in(folder: Path, largest: int) -> list[Path]:
     return sorted((path for path, n in sizes.items() if n <= largest), key=lambda p: sizes[p])
 
 
-def read(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """What has been measured, by data set and method."""
-    found = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:  # a run was stopped while it wrote
-            continue
-        found[row["dataset"], row["method"]] = row
-    return found
-
-
-def append(path: Path, row: dict[str, Any]) -> None:
-    """Write a result down, after what an interrupted run may have left of a line."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    is_whole = not text or text.endswith("\n")
-    with path.open("a", encoding="utf-8") as file:
-        file.write(("" if is_whole else "\n") + json.dumps(row) + "\n")
-
-
-def measure(paths: Sequence[Path], log: Path, jobs: int) -> dict[tuple[str, str], dict[str, Any]]:
-    """All methods on all data sets; each result is written down at once."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    found = read(log)
-    advance = progress(len(paths) * len(METHODS), "data sets and methods")
-    with ThreadPoolExecutor(jobs) as pool:
-        for path in paths:
-            with np.load(path) as file:
-                data = dict(file)
-            for method, run in METHODS.items():
-                key = path.stem, method
-                if key not in found:
-                    found[key] = {"dataset": path.stem, "method": method, **run(data, pool)}
-                    append(log, found[key])
-                advance()
-    return found
+def measure(paths: Sequence[Path], methods: Sequence[str], run: Run) -> None:
+    """Those methods on those data sets; each result is written down at once."""
+    for path in paths:
+        with np.load(path) as file:
+            data = dict(file)
+        for method in methods:
+            if not run.log.has(path.stem, method):
+                measured = forest if method == FOREST else tuned_svm
+                run.log.add(path.stem, method, None, measured(path.stem, data, method, run))
+                run.advance()
 
 
 def published_in(folder: Path) -> dict[str, dict[str, float]]:
@@ -188,34 +205,49 @@ def summary(accuracies: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    parser = small_parser("uci.py", __doc__)
-    parser.add_argument("--data", type=Path, required=True, metavar="PATH")
-    parser.add_argument(
-        "--largest", type=positive, default=5000, metavar="N", help="rows (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--jobs", type=positive, default=os.cpu_count(), metavar="N", help="threads (default: all)"
-    )
-    options = parser.parse_args(arguments)
+    options = parse(arguments)
     jax.config.update("jax_enable_x64", True)
-    paths = sets_in(options.data, options.largest)
-    found = measure(paths, options.out / "uci.jsonl", options.jobs)
-    names = [path.stem for path in paths]
-    accuracies = np.array([[found[name, m]["test"] for m in METHODS] for name in names])
-    published = published_in(options.data)
-    report(names, accuracies, published)
-    figure, panels = new_panels(f"Test accuracy on {len(names)} data sets", [GAUSSIAN, FOREST])
-    for axes, other in zip(panels, (1, 2), strict=True):
-        axes.plot([0, 1], [0, 1], color="#a0a0a0", linewidth=0.8)
-        axes.scatter(accuracies[:, other], accuracies[:, 0], s=12, color="#0072b2")
-        axes.set(xlim=(0.2, 1.02), ylim=(0.2, 1.02), xlabel=list(METHODS)[other], ylabel=NTK)
-    save(figure, options.out / "uci.png")
+    warnings.filterwarnings("ignore", category=ConvergenceWarning)  # it is looked at: uci_svm.py
+    paths, protocol = sets_in(options.data, options.largest), PROTOCOLS[options.protocol]
+    methods = [METHODS[name] for name in options.methods]
+    log = Log(options.out / f"uci_{options.protocol}_{options.seed}.jsonl")
+    if not options.report:
+        todo = [(p.stem, m) for p in paths for m in methods if not log.has(p.stem, m)]
+        work = sum(1 + len(missing(name, method, protocol, log)) for name, method in todo)
+        advance = progress(work, "kernels and results")
+        with ThreadPoolExecutor(options.jobs) as pool:
+            measure(paths, methods, Run(protocol, options.seed, log, pool, options.jobs, advance))
+    names = [path.stem for path in paths if all(log.has(path.stem, m) for m in methods)]
+    if not names:
+        raise SystemExit(f"{log.path} holds no data set that all methods were measured on")
+    accuracies = np.array([[log.get(name, m)["test"] for m in methods] for name in names])
+    known = published_in(options.data)
+    theirs = {name: known[name] for name in names if name in known}
+    report(names, methods, accuracies, theirs)
+    plot(options.out / f"uci_{options.protocol}.png", names, methods, accuracies, theirs)
     return summary(accuracies)
 
 
-def report(names: list[str], accuracies: np.ndarray, published: dict[str, Any]) -> None:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = small_parser("uci.py", __doc__)
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="PATH", help="folder of data sets")
+    add("--protocol", choices=PROTOCOLS, default="arora", help="default: %(default)s")
+    add(
+        "--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="NAME",
+        help=f"of {', '.join(METHODS)} (default: all)",
+    )  # fmt: skip
+    add("--largest", type=positive, default=5000, metavar="N", help="rows (default: %(default)s)")
+    add("--jobs", type=positive, default=os.cpu_count(), metavar="N", help="threads (default: all)")
+    add("--report", action="store_true", help="print what has been measured, and measure nothing")
+    return parser.parse_args(arguments)
+
+
+def report(
+    names: list[str], methods: list[str], accuracies: np.ndarray, published: dict[str, Any]
+) -> None:
     """Print accuracies by set, and what the paper sums them up by."""
-    columns = [*METHODS, *(["published NTK", "published Gaussian"] if published else [])]
+    columns = [*methods, *(["published NTK", "published Gaussian"] if published else [])]
     table = 100 * accuracies
     if published:
         unknown = {"ntk": np.nan, "gaussian": np.nan}
@@ -224,10 +256,34 @@ def report(names: list[str], accuracies: np.ndarray, published: dict[str, Any]) 
     say(f"\nTest accuracy in %\n\n{'':<34}" + "".join(f"{c:>20}" for c in columns))
     for name, row in zip(names, table, strict=True):
         say(f"{name:<34}" + "".join(f"{value:>20.2f}" for value in row))
-    say(f"{'mean':<34}" + "".join(f"{value:>20.2f}" for value in np.nanmean(table, axis=0)))
-    say(f"\n{'':<34}" + "".join(f"{method:>20}" for method in METHODS))
+    mean = f"mean of {len(names)} sets"
+    say(f"{mean:<34}" + "".join(f"{value:>20.2f}" for value in np.nanmean(table, axis=0)))
+    say(f"\n{'':<34}" + "".join(f"{method:>20}" for method in methods))
     for label, values in summary(accuracies).items():
         say(f"{label:<34}" + "".join(f"{value:>20.2f}" for value in values))
+
+
+def plot(
+    path: Path,
+    names: list[str],
+    methods: list[str],
+    accuracies: np.ndarray,
+    published: dict[str, Any],
+) -> None:
+    """The first method's accuracies against those of the others, a dot for each data set."""
+    others = dict(zip(methods, accuracies.T, strict=True))
+    first = others.pop(methods[0])
+    if published:
+        known = [published.get(name, {"ntk": np.nan})["ntk"] / 100 for name in names]
+        others["published NTK"] = np.array(known)
+    if not others:
+        return
+    figure, panels = new_panels(f"Test accuracy on {len(names)} data sets", list(others))
+    for axes, (other, theirs) in zip(panels, others.items(), strict=True):
+        axes.plot([0, 1], [0, 1], color="#a0a0a0", linewidth=0.8)
+        axes.scatter(theirs, first, s=12, color="#0072b2")
+        axes.set(xlim=(0.2, 1.02), ylim=(0.2, 1.02), xlabel=other, ylabel=methods[0])
+    save(figure, path)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tangent kernels of fully connected ReLU networks whose first layers are frozen, by depth.
+"""Kernels of small data sets: tangent kernels with frozen layers, and Gaussian ones.
 
 With L' frozen layers of L, the first L' matrices of weights stay as they are drawn, and the tangent
 kernel adds up the others alone (Arora et al. 2020, arXiv 1910.01663, section 3):
@@ -10,6 +10,7 @@ layers after it add theirs.
 """
 
 import functools
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import jax
@@ -18,9 +19,37 @@ import numpy as np
 
 from ntkjax import stax
 
+DEPTHS = 5
+#: Number of layers and of frozen ones, by name; of settings that are as good, the first is taken,
+#: which is the shallowest network.
+TANGENT = {
+    f"depth {depth}, {frozen} frozen": (depth, frozen)
+    for depth in range(1, DEPTHS + 1)
+    for frozen in range(depth)
+}
 #: Rows are taken in blocks of this size, and features are filled up with zeros to a power of two,
 #: so that all data sets share a few compiled programs.
 BLOCK, LEAST_WIDTH = 256, 8
+
+Named = Iterator[tuple[str, np.ndarray]]
+
+
+def tangent_kernels(x: np.ndarray, names: Collection[str]) -> Named:
+    """Tangent kernels of rows (n, d), of those names; each matrix (n, n) is computed once."""
+    for frozen in range(DEPTHS):
+        wanted = [name for name in names if TANGENT[name][1] == frozen]
+        if wanted:
+            kernels = kernels_by_depth(x, DEPTHS, frozen)
+            yield from ((name, kernels[TANGENT[name][0] - 1]) for name in wanted)
+
+
+def gaussian_kernels(x: np.ndarray, gammas: dict[str, float], names: Collection[str]) -> Named:
+    """exp(-gamma |x - x'|^2 / d) between rows (n, d), of those names."""
+    x = x.astype(np.float64)
+    square = np.sum(x**2, axis=1)
+    distance = np.maximum(square[:, None] + square - 2 * x @ x.T, 0.0)
+    for name in names:
+        yield name, np.exp(-gammas[name] / x.shape[1] * distance)
 
 
 def kernels_by_depth(x: np.ndarray, depths: int, frozen: int) -> np.ndarray:
