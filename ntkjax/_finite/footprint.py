@@ -13,17 +13,16 @@ these copies are counted.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ntkjax._finite.program import Program, Step, flat
+from ntkjax._finite.dependence import ONCE, kinds_of_values
+from ntkjax._finite.multiplications import multiplications
+from ntkjax._finite.program import Program, Step, programs_within
 from ntkjax._jax_compat import is_literal
 
-#: Which values depend on what.
-ONCE, EXAMPLE, ROW = range(3)
 #: Operations whose output is their input in another shape, so that it takes no memory.
 _VIEWS = {"reshape", "squeeze", "expand_dims", "copy", "copy_p"}
 #: Operations that XLA fuses into those that read their output.
@@ -63,8 +62,7 @@ class Footprint:
 
 def footprint(program: Program, kinds: Sequence[int]) -> Footprint:
     """Of a program whose inputs depend on `kinds`; they are there already and are not counted."""
-    kind: dict[Any, int] = dict.fromkeys(program.constants, ONCE)
-    kind.update(zip(program.inputs, kinds, strict=True))
+    kind = kinds_of_values(program, kinds)
     root: dict[int, int] = {}
     last: dict[int, int] = {}
 
@@ -73,8 +71,6 @@ def footprint(program: Program, kinds: Sequence[int]) -> Footprint:
 
     for k, step in enumerate(program.steps):
         values = [atom for atom in step.inputs if not is_literal(atom)]
-        for value in step.outputs:
-            kind[value] = max((kind[v] for v in values), default=ONCE)
         if step.name in _VIEWS and values:
             root[step.outputs[0]] = store(values[0])
         for value in (*values, *step.outputs):
@@ -85,7 +81,7 @@ def footprint(program: Program, kinds: Sequence[int]) -> Footprint:
 
     absent = _never_made(program)
     given = {*program.inputs, *program.constants}
-    alive, live, operations = np.zeros(3), [np.zeros(3)], np.zeros(3)
+    alive, live = np.zeros(3), [np.zeros(3)]
 
     def total(values: Iterable[int]) -> np.ndarray:
         sizes = np.zeros(3)
@@ -104,11 +100,9 @@ def footprint(program: Program, kinds: Sequence[int]) -> Footprint:
         else:  # the output may take the place of an input
             live.append(np.maximum(alive, after))
         alive = after
-        kinds_made = [kind[v] for v in step.outputs]
-        operations[max(kinds_made, default=ONCE)] += _operations(program, step)
     live.append(alive)
     outputs = total(atom for atom in program.outputs if not is_literal(atom))
-    return Footprint(np.array(live), outputs, operations)
+    return Footprint(np.array(live), outputs, multiplications(program, kinds))
 
 
 def _never_made(program: Program) -> set[int]:
@@ -124,7 +118,7 @@ def _scratch(program: Program, step: Step, total: Callable[[Iterable[int]], np.n
     """Bytes that a step takes besides its inputs and outputs."""
     if step.name == "conv_general_dilated":
         return total(v for v in (*step.inputs, *step.outputs) if not is_literal(v))
-    inner = [one for p in step.parameters.values() for one in _programs(p)]
+    inner = programs_within(step)
     if not inner:
         return 0.0
     sizes = [footprint(one, [ONCE] * len(one.inputs)) for one in inner]
@@ -137,28 +131,3 @@ def _scratch(program: Program, step: Step, total: Callable[[Iterable[int]], np.n
         most = max(size.bytes(1, 1) for size in sizes)
     made = total(step.outputs)
     return most * (made > 0) if made.any() else np.array([most, 0.0, 0.0])
-
-
-def _programs(parameter: Any) -> list[Program]:
-    """The programs in a parameter of a step: one, open or with constants, or several branches."""
-    if isinstance(parameter, (tuple, list)):
-        return [program for one in parameter for program in _programs(one)]
-    if hasattr(parameter, "jaxpr"):
-        return [flat(parameter.jaxpr, parameter.consts)]
-    if hasattr(parameter, "eqns"):  # as of `jax.checkpoint`, which has no constants
-        return [flat(parameter, ())]
-    return []
-
-
-def _operations(program: Program, step: Step) -> float:
-    """Multiplications of a product or a convolution."""
-    if step.name == "dot_general":
-        (contracted, _), _ = step.parameters["dimension_numbers"]
-        shape = program.shape(step.inputs[0])
-        return math.prod(program.shape(step.outputs[0])) * math.prod(shape[a] for a in contracted)
-    if step.name == "conv_general_dilated":
-        out_axis = step.parameters["dimension_numbers"].rhs_spec[0]
-        filters = program.shape(step.inputs[1])
-        taps = math.prod(filters) / filters[out_axis]
-        return math.prod(program.shape(step.outputs[0])) * taps
-    return 0.0

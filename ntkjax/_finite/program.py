@@ -124,3 +124,19 @@ def flat(jaxpr: Any, constants: Sequence[Any]) -> Program:
     inputs = tuple(map(new, jaxpr.invars))
     outputs = walk(jaxpr, constants, inputs)
     return Program(tuple(avals), inputs, known, tuple(steps), tuple(outputs))
+
+
+def programs_within(step: Step) -> list[Program]:
+    """The programs that a step holds: the body of a loop, or each of several branches."""
+    return [program for parameter in step.parameters.values() for program in _programs(parameter)]
+
+
+def _programs(parameter: Any) -> list[Program]:
+    """The programs in a parameter of a step: one, open or with constants, or several branches."""
+    if isinstance(parameter, (tuple, list)):
+        return [program for one in parameter for program in _programs(one)]
+    if hasattr(parameter, "jaxpr"):
+        return [flat(parameter.jaxpr, parameter.consts)]
+    if hasattr(parameter, "eqns"):  # as of `jax.checkpoint`, which has no constants
+        return [flat(parameter, ())]
+    return []

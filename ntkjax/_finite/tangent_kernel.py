@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ntkjax._finite.dependence import EXAMPLE, ONCE, ROW
 from ntkjax._finite.factors import Cost, Factors, Network, factors, networks, product, pull
-from ntkjax._finite.footprint import EXAMPLE, ONCE, ROW, Footprint, footprint
+from ntkjax._finite.footprint import Footprint, footprint
 from ntkjax._finite.implementation import NtkImplementation
 from ntkjax._finite.loops import added, merged, numbers, over, over_rows
 from ntkjax._finite.networks import Side

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ntkjax._finite.footprint import EXAMPLE, ROW, Footprint
+from ntkjax._finite.dependence import EXAMPLE, ROW
+from ntkjax._finite.footprint import Footprint
 from ntkjax._kernel.algebra.diagonals import largest_divisor
 
 #: Parts of the budget: for the backward passes of a chunk, for the gradients of a tile, and for the

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._finite.footprint import EXAMPLE, ONCE, ROW, footprint
+from ntkjax._finite.dependence import EXAMPLE, ONCE, ROW
+from ntkjax._finite.footprint import footprint
 from ntkjax._finite.loops import added, merged, numbers, over, over_rows
 from ntkjax._finite.networks import Side
 from ntkjax._finite.output_axes import OutputAxes

@@ -7,7 +7,8 @@ import pytest
 
 import ntkjax as nt
 from ntkjax import stax
-from ntkjax._finite.footprint import EXAMPLE, ONCE, ROW, footprint
+from ntkjax._finite.dependence import EXAMPLE, ONCE, ROW
+from ntkjax._finite.footprint import footprint
 from ntkjax._finite.program import traced
 
 RNG = np.random.default_rng(0)
