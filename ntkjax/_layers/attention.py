@@ -23,7 +23,13 @@ from ntkjax._layers.checks import (
     check_number,
     show,
 )
-from ntkjax._layers.finite import axis_of, check_channels, one_shape, with_weights
+from ntkjax._layers.finite import (
+    axis_of,
+    check_channels,
+    known_shape,
+    one_shape,
+    with_weights,
+)
 from ntkjax._layers.layer import Layer, make_layer
 from ntkjax._layers.masking import over_channels
 from ntkjax._layers.positions import Decay, check_decay, check_norm, correlated, covariances
@@ -280,10 +286,12 @@ def GlobalSelfAttention(
         keys = random.split(rng, 6)
         if positions.kind != "NONE":
             width = positions.width(channels)
-            embedded = random.normal(keys[5], _replaced(input_shape, {batch: 1, axis: width}))
+            of_positions = _replaced(input_shape, {batch: 1, axis: width})
+            embedded = random.normal(keys[5], known_shape(_NAME, of_positions))
             if positions.kind == "CONCAT":
                 seen = channels + width
                 of_values = seen if positions.in_values else channels
+        known_shape(_NAME, (heads, channels))
         shapes = (heads, seen, n_key), (heads, seen, n_key), (heads, of_values, n_val)
         queries, of_keys, values = map(random.normal, keys[:3], shapes)
         outputs = random.normal(keys[3], (heads * n_val, n_out))

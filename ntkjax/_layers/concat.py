@@ -10,7 +10,7 @@ from ntkjax._kernel.algebra.operation import LayerError, operation, static
 from ntkjax._kernel.operations.combine import ChannelConcat
 from ntkjax._kernel.operations.concat import BatchConcat, PositionConcat
 from ntkjax._layers.checks import Shape, check_axis
-from ntkjax._layers.finite import axis_of, branch_arrays, branch_shapes
+from ntkjax._layers.finite import UNKNOWN, axis_of, branch_arrays, branch_shapes
 from ntkjax._layers.layer import Layer, make_layer
 
 
@@ -93,7 +93,8 @@ def FanInConcat(axis: int = -1) -> Layer:
     def init_fn(rng: Array, input_shape: Any) -> tuple[Any, tuple[()]]:
         shapes = branch_shapes("FanInConcat", input_shape)
         one = place(shapes)
-        size = sum(shape[one] for shape in shapes)
+        sizes = [shape[one] for shape in shapes]
+        size = UNKNOWN if UNKNOWN in sizes else sum(sizes)
         return (*shapes[0][:one], size, *shapes[0][one + 1 :]), ()
 
     def apply_fn(params: tuple[()], inputs: Any, **kwargs: Any) -> Any:

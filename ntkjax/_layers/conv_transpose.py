@@ -10,7 +10,7 @@ from ntkjax._kernel.algebra.graph import Part
 from ntkjax._kernel.algebra.window import Window
 from ntkjax._kernel.operations.dilate import Dilate, TransposedTapSum
 from ntkjax._layers.checks import Shape, check_count
-from ntkjax._layers.finite import check_channels, one_shape, with_weights
+from ntkjax._layers.finite import UNKNOWN, check_channels, one_shape, sizes_after, with_weights
 from ntkjax._layers.geometry import Geometry, pad_images
 from ntkjax._layers.layer import Layer, make_layer
 from ntkjax._layers.masking import over_channels
@@ -81,8 +81,8 @@ def ConvTranspose(
     )
 
     def sizes_out(shape: Shape) -> Shape:
-        axes = zip(windows, geometry.sizes(shape), steps, strict=True)
-        return tuple(window.size_out(n * step) for window, n, step in axes)
+        sizes = zip(geometry.sizes(shape), steps, strict=True)
+        return sizes_after(windows, tuple(n if n == UNKNOWN else n * step for n, step in sizes))
 
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[Array, Array | None]]:
         input_shape = one_shape("ConvTranspose", input_shape)

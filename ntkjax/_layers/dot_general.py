@@ -11,7 +11,7 @@ from ntkjax._kernel.algebra.signal import Signal
 from ntkjax._kernel.arrays import as_floats, check_finite, describe
 from ntkjax._kernel.operations.dot import DotMap, Dots, ExampleDot, Weigh
 from ntkjax._layers.checks import Shape, check_axes, check_axis
-from ntkjax._layers.finite import axis_of, one_array, one_shape
+from ntkjax._layers.finite import UNKNOWN, axis_of, one_array, one_shape
 from ntkjax._layers.layer import Layer, make_layer
 
 Axes = tuple[tuple[Shape, Shape], tuple[Shape, Shape]]
@@ -191,7 +191,7 @@ def _dots(place: str, axes: Axes, is_lhs: bool, shape: Shape, array_shape: Shape
                 "each once."
             )
     for of_x, own in summed + shared:
-        if shape[of_x] != array_shape[own]:
+        if shape[of_x] not in (UNKNOWN, array_shape[own]):
             raise LayerError(
                 f"{place}: axis {of_x} of its input of shape {shape} meets axis {own} of an array "
                 f"of shape {array_shape}, which must be of equal size; name other axes."

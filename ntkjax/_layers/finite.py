@@ -16,8 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ntkjax._kernel.algebra.window import Window
 from ntkjax._kernel.arrays import default_float, describe, is_numbers, real_array
 from ntkjax._layers.checks import Shape
+
+#: The size of an axis in the `input_shape` of `init_fn` that is not known there. Batches always may
+#: be of any size, and images where nothing that is drawn depends on it.
+UNKNOWN = -1
 
 _MEND = "use parallel to give each branch its own layers, or FanInSum to join them"
 
@@ -114,9 +119,27 @@ def check_channels(layer: str, channels: int, expected: int, shape: Shape) -> No
         )
 
 
+def sizes_after(windows: Sequence[Window], sizes: Shape) -> Shape:
+    """The positions that windows leave along each axis; of an axis of unknown size, as many."""
+    return tuple(
+        UNKNOWN if size == UNKNOWN else window.size_out(size)
+        for window, size in zip(windows, sizes, strict=True)
+    )
+
+
+def known_shape(layer: str, shape: Shape) -> Shape:
+    """The shape of parameters; raises where it depends on an axis of unknown size."""
+    if UNKNOWN in shape:
+        raise ValueError(
+            f"{layer}: its parameters would have shape {shape}, for an input whose size along an "
+            f"axis is not known ({UNKNOWN}); give init_fn the size of that axis."
+        )
+    return shape
+
+
 def check_fits(layer: str, sizes: Shape, sizes_out: Shape) -> None:
     """A window must fit into the image."""
-    if any(size <= 0 for size in sizes_out):
+    if any(size <= 0 and size != UNKNOWN for size in sizes_out):
         raise ValueError(
             f"{layer}: its window does not fit into an image of {sizes} positions; use "
             "padding='SAME' or a smaller window."

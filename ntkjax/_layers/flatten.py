@@ -8,7 +8,7 @@ from jax import Array
 from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.operations.flatten import Trace
 from ntkjax._layers.checks import Shape, check_axis
-from ntkjax._layers.finite import axis_of, one_array, one_shape
+from ntkjax._layers.finite import UNKNOWN, axis_of, one_array, one_shape
 from ntkjax._layers.layer import Layer, make_layer
 
 
@@ -48,17 +48,14 @@ def Flatten(batch_axis: int = 0, batch_axis_out: int = 0) -> Layer:
     out = out % 2
 
     def shape_out(shape: Shape) -> Shape:
-        batch = shape[batch_axis]
-        features = math.prod(shape) // max(batch, 1)
+        batch, axis = shape[batch_axis], batch_axis % len(shape)
+        others = [n for i, n in enumerate(shape) if i != axis]
+        features = UNKNOWN if UNKNOWN in others else math.prod(others)
         return (batch, features) if out == 0 else (features, batch)
 
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, tuple[()]]:
         input_shape = one_shape("Flatten", input_shape)
         axis_of("Flatten", "batch_axis", batch_axis, input_shape)
-        if -1 in input_shape:
-            # A batch of unknown size, as in `init_fn(rng, (-1, 28, 28, 1))`.
-            known = [n for n in input_shape if n != -1]
-            return ((-1, math.prod(known)) if out == 0 else (math.prod(known), -1)), ()
         return shape_out(input_shape), ()
 
     def apply_fn(params: tuple[()], inputs: Array, **kwargs: object) -> Array:

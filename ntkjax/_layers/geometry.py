@@ -11,7 +11,7 @@ from jax import Array
 
 from ntkjax._kernel.algebra.window import PADDINGS, Window
 from ntkjax._layers.checks import Shape, check_choice, check_counts
-from ntkjax._layers.finite import check_fits
+from ntkjax._layers.finite import check_fits, sizes_after
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Geometry:
     def sizes_out(self, shape: Shape) -> Shape:
         """The positions after the windows have slid over an image."""
         sizes = self.sizes(shape)
-        after = tuple(w.size_out(size) for w, size in zip(self.windows, sizes, strict=True))
+        after = sizes_after(self.windows, sizes)
         check_fits(self.layer, sizes, after)
         return after
 

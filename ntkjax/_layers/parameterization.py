@@ -13,6 +13,7 @@ from jax import Array, random
 from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.operations.affine import Affine
 from ntkjax._layers.checks import check_choice, check_count, check_number, show
+from ntkjax._layers.finite import known_shape
 
 Scalar = float | Array
 
@@ -26,12 +27,14 @@ class Scales:
       b_std: standard deviation of the biases, sigma_b; None for no bias.
       is_standard: whether the parameters carry these scales (`standard`) or the layer (`ntk`).
       s: width scalings of input and output in the standard parameterization.
+      layer: its name, for messages.
     """
 
     w_std: Scalar
     b_std: Scalar | None
     is_standard: bool
     s: tuple[int, int]
+    layer: str
 
     @classmethod
     def check(cls, layer: str, w_std: Any, b_std: Any, parameterization: Any, s: Any) -> "Scales":
@@ -47,6 +50,7 @@ class Scales:
             None if b_std is None else check_number(layer, "b_std", b_std),
             kind == "standard",
             widths,
+            layer,
         )
 
     def affine(self, channels: int, receptive: int = 1, groups: int = 1) -> Affine:
@@ -67,6 +71,7 @@ class Scales:
         self, rng: Array, weight_shape: tuple[int, ...], bias_shape: tuple[int, ...], fan_in: int
     ) -> tuple[Array, Array | None]:
         """Parameters at initialization: normal, with the scales that they carry."""
+        known_shape(self.layer, (*weight_shape, *bias_shape))
         weight_rng, bias_rng = random.split(rng)
         weights = random.normal(weight_rng, weight_shape)
         if self.is_standard:

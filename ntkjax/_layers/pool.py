@@ -13,7 +13,7 @@ from ntkjax._kernel.algebra.window import PADDINGS, Window
 from ntkjax._kernel.operations.banded import WindowPool
 from ntkjax._kernel.operations.global_pool import GlobalPool
 from ntkjax._layers.checks import Shape, check_axis, check_choice, check_counts, check_flag
-from ntkjax._layers.finite import axis_of, check_fits, one_array, one_shape
+from ntkjax._layers.finite import axis_of, check_fits, one_array, one_shape, sizes_after
 from ntkjax._layers.geometry import pad_images
 from ntkjax._layers.layer import Layer, make_layer
 from ntkjax._layers.masking import masked_mean, of_windows
@@ -217,8 +217,7 @@ class Pool:
             )
         spatial = tuple(i for i in range(rank) if i not in [axis % rank for axis in self.axes])
         sizes = tuple(shape[i] for i in spatial)
-        after = tuple(w.size_out(n) for w, n in zip(self.windows, sizes, strict=True))
-        check_fits(self.layer, sizes, after)
+        check_fits(self.layer, sizes, sizes_after(self.windows, sizes))
         return spatial
 
     @property
@@ -228,9 +227,10 @@ class Pool:
 
     def shape_out(self, shape: Shape) -> Shape:
         """The shape after the pool."""
-        after = list(shape)
-        for axis, window in zip(self.image_axes(shape), self.windows, strict=True):
-            after[axis] = window.size_out(shape[axis])
+        after, axes = list(shape), self.image_axes(shape)
+        sizes = sizes_after(self.windows, tuple(shape[axis] for axis in axes))
+        for axis, size in zip(axes, sizes, strict=True):
+            after[axis] = size
         return tuple(after)
 
     def reduced(self, inputs: Array, start: Any, fn: Callable[[Any, Any], Any]) -> Array:

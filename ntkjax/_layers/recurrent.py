@@ -12,7 +12,7 @@ from ntkjax._kernel.operations.combine import ChannelConcat
 from ntkjax._kernel.operations.pointwise import Dual
 from ntkjax._kernel.operations.recurrent import Recurrence
 from ntkjax._layers.checks import Shape, check_count, check_flag, check_number, show
-from ntkjax._layers.finite import check_channels, one_shape, with_weights
+from ntkjax._layers.finite import check_channels, known_shape, one_shape, with_weights
 from ntkjax._layers.layer import Layer, label_of, make_layer
 
 Scalar = float | Array
@@ -91,7 +91,7 @@ def Recurrent(
     def init_fn(rng: Array, input_shape: Shape) -> tuple[Shape, list[tuple[Array, ...]]]:
         input_shape = one_shape(_NAME, input_shape)
         batch, time, channels = _three_axes(input_shape)
-        shapes = (channels, width), (width, width), (width,), (width,)
+        shapes = known_shape(_NAME, (channels, width)), (width, width), (width,), (width,)
 
         def draw(rng: Array) -> tuple[Array, ...]:
             keys = random.split(rng, 4)

@@ -11,10 +11,13 @@ from ntkjax._kernel.algebra.graph import Repeat
 from ntkjax._kernel.kernel_fn import KernelFn
 from ntkjax._layers.checks import check_degree
 from ntkjax._layers.combinators import serial
+from ntkjax._layers.finite import UNKNOWN
 from ntkjax._layers.layer import Layer, label_of, part_of
 
 #: No network is that deep.
 _MOST = 10**9
+#: For an axis of unknown size: what changes this one changes any.
+_SOME_SIZE = 1009
 
 
 class Unrolled(NamedTuple):
@@ -118,9 +121,16 @@ def _as_tuples(shape: Any) -> Any:
     return tuple(map(_as_tuples, shape)) if isinstance(shape, (tuple, list)) else shape
 
 
+def _with_some_size(shape: Any) -> Any:
+    """A shape, or nested lists of them, with a size for each axis whose size is not known."""
+    if isinstance(shape, (tuple, list)):
+        return type(shape)(map(_with_some_size, shape))
+    return _SOME_SIZE if shape == UNKNOWN else shape
+
+
 def _keeps_shape(layer: Any, input_shape: Any) -> bool:
     """Whether a layer's outputs have the shape of its inputs."""
-    shape: list[Any] = []
+    input_shape, shape = _with_some_size(input_shape), []
 
     def init(key: Array) -> Any:
         shape.append(layer[0](key, input_shape)[0])

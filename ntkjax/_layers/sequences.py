@@ -10,7 +10,14 @@ from ntkjax._kernel.algebra.operation import LayerError, operation, static
 from ntkjax._kernel.operations.positions import AddPositions, Embeddings
 from ntkjax._kernel.operations.tokens import TokenTable
 from ntkjax._layers.checks import Shape, check_axis, check_count, check_number, show
-from ntkjax._layers.finite import axis_of, check_channels, one_array, one_shape, with_weights
+from ntkjax._layers.finite import (
+    axis_of,
+    check_channels,
+    known_shape,
+    one_array,
+    one_shape,
+    with_weights,
+)
 from ntkjax._layers.layer import Layer, make_layer
 from ntkjax._layers.positions import Decay, check_decay, check_norm, correlated, covariances
 
@@ -144,7 +151,7 @@ def PositionalEncoding(
         axis_of(name, "channel_axis", channel_axis, input_shape)
         batch = axis_of(name, "batch_axis", batch_axis, input_shape)
         one = (*input_shape[:batch], 1, *input_shape[batch + 1 :])
-        return input_shape, random.normal(rng, one)
+        return input_shape, random.normal(rng, known_shape(name, one))
 
     def apply_fn(params: Array, inputs: Array, **kwargs: Any) -> Array:
         x, noise = with_weights(name, inputs, [params])

@@ -148,3 +148,42 @@ def record_programs():
     jax.monitoring.register_event_duration_secs_listener(heard)
     yield compiled
     jax.monitoring.unregister_event_duration_listener(heard)
+
+
+#: Networks whose parameters do not depend on the number of positions, and the shape that is left of
+#: images of unknown size.
+ANY_SIZE = [
+    (stax.Conv(4, (3, 3), (2, 2)), (-1, -1, -1, 4)),
+    (stax.serial(stax.Conv(4, (3, 3), padding="SAME"), stax.GlobalAvgPool(), BLOCK), (-1, 3)),
+    (stax.serial(stax.ConvTranspose(4, (2, 2), (2, 2)), stax.AvgPool((2, 2))), (-1, -1, -1, 4)),
+    (
+        stax.serial(stax.DepthwiseConv((2, 2), depth_multiplier=2), stax.LayerNorm((1, 2, 3))),
+        (-1, -1, -1, 6),
+    ),
+    (stax.GlobalSelfAttention(6, 4, 4, 2), (-1, -1, -1, 6)),
+    (stax.repeat(stax.Conv(3, (2, 2)), 2), (-1, -1, -1, 3)),
+    (
+        stax.serial(stax.FanOut(2), stax.parallel(BLOCK, BLOCK), stax.FanInConcat(1)),
+        (-1, -1, -1, 3),
+    ),
+]
+#: Networks whose parameters do, and a shape of inputs that does not tell what they depend on.
+ONE_SIZE = [
+    (stax.serial(stax.Flatten(), BLOCK), "Dense", (-1, -1, 4, 3)),
+    (stax.ConvLocal(4, (2, 2)), "ConvLocal", (2, 4, -1, 3)),
+    (stax.GlobalSelfAttention(6, 4, 4, 2, pos_emb_type="SUM"), "GlobalSelf", (2, 4, -1, 3)),
+    (stax.Conv(4, (2, 2)), "Conv", (2, 4, 4, -1)),
+]
+
+
+def test_images_of_unknown_size():
+    key = jax.random.key(7)
+    for layer, shape_left in ANY_SIZE:
+        shape, params = layer.init_fn(key, (-1, -1, -1, 3))
+        _, known = layer.init_fn(key, IMAGES)
+        assert shape == shape_left, layer
+        jax.tree.map(np.testing.assert_array_equal, params, known)
+        assert layer.apply_fn(params, np.ones(IMAGES)).shape[-1] == shape_left[-1]
+    for layer, name, shape in ONE_SIZE:
+        with pytest.raises(ValueError, match=f"{name}.*not known .-1.; give init_fn the size"):
+            layer.init_fn(key, shape)
