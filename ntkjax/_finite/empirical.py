@@ -10,7 +10,7 @@ from jax import Array
 from ntkjax._finite.example_axes import example_axes, spread, with_keywords
 from ntkjax._finite.implementation import NtkImplementation, ntk_implementation
 from ntkjax._finite.network_kernel import checked_output, network_kernel
-from ntkjax._finite.networks import Batch, Network, batches, floating_parameters, native_arrays
+from ntkjax._finite.networks import Batch, Network, floating_parameters, network_arguments
 from ntkjax._finite.output_axes import output_axes
 from ntkjax._kernel.config import config
 
@@ -41,8 +41,10 @@ def empirical_nngp_fn(
 
     Raises:
       ValueError: `trace_axes` or `diagonal_axes` name no axis of the output, share one, or name one
-        along which `f(x1)` and `f(x2)` differ in length; the output is empty.
-      TypeError: `f` is not callable, or its output is not made of real floats.
+        along which `f(x1)` and `f(x2)` differ in length; the output is empty; inputs or parameters
+        hold NaN or infinity, other than entries that a keyword `mask_constant` masks.
+      TypeError: `f` is not callable, its output is not made of real floats, or what should be
+        numbers is none.
 
     Source: Novak et al. 2022, arXiv 2206.08720; Lee et al. 2018, arXiv 1711.00165.
 
@@ -55,8 +57,7 @@ def empirical_nngp_fn(
     _check_callable(f)
 
     def nngp_fn(x1: Any, x2: Any, params: Any, **kwargs: Any) -> Any:
-        params = native_arrays(params)
-        first, second = batches(x1, x2, kwargs)
+        first, second, params = network_arguments(x1, x2, params, kwargs)
 
         def of_output(network: Network, _: Any) -> Array:
             shape1 = checked_output(network, params, first)
@@ -118,9 +119,10 @@ def empirical_ntk_fn(
       ValueError: `trace_axes` or `diagonal_axes` name no axis of the output, share an axis, or name
         one along which `f(x1)` and `f(x2)` differ in length; `vmap_axes` are no trees like inputs
         and outputs, name axes that there are not, or axes of different lengths; `implementation` is
-        unknown; the output is empty.
-      TypeError: `f` is not callable, its output is not made of real floats, or `params` holds no
-        floats.
+        unknown; the output is empty; inputs or parameters hold NaN or infinity, other than entries
+        that a keyword `mask_constant` masks.
+      TypeError: `f` is not callable, its output is not made of real floats, `params` holds no
+        floats, or what should be numbers is none.
 
     Source: Jacot et al. 2018, arXiv 1806.07572, section 4; Novak et al. 2022, arXiv 2206.08720,
       section 3.
@@ -137,8 +139,7 @@ def empirical_ntk_fn(
     chosen = ntk_implementation(implementation)
 
     def ntk_fn(x1: Any, x2: Any, params: Any, **kwargs: Any) -> Any:
-        params = native_arrays(params)
-        first, second = batches(x1, x2, kwargs)
+        first, second, params = network_arguments(x1, x2, params, kwargs)
         floating, restore = floating_parameters(params)
         axes = None if examples is None else with_keywords(examples, first.keywords)
 

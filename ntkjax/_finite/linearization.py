@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ntkjax._finite.checks import checked_arrays
 from ntkjax._finite.networks import floating_parameters
 from ntkjax._kernel.arrays import describe
 
@@ -30,8 +31,9 @@ def linearize(f: Callable[..., Any], params: Any) -> Callable[..., Any]:
       structure and shapes of `params`.
 
     Raises:
-      TypeError: `f` is not callable.
-      ValueError: when `f_lin` is called, `new_params` is another pytree than `params`.
+      TypeError: `f` is not callable, or `params` holds no real floats.
+      ValueError: `params` holds NaN or infinity; when `f_lin` is called, `new_params` does, or is
+        another pytree than `params`.
 
     Source: Lee et al. 2019, arXiv 1902.06720, section 2.2.
 
@@ -65,9 +67,9 @@ def taylor_expand(f: Callable[..., Any], params: Any, degree: int) -> Callable[.
       `f_taylor(new_params, *args, **kwargs)`, which returns what `f` returns.
 
     Raises:
-      TypeError: `f` is not callable, or `degree` is no integer.
-      ValueError: `degree` is negative; when `f_taylor` is called, `new_params` is another pytree
-        than `params`.
+      TypeError: `f` is not callable, `degree` is no integer, or `params` holds no real floats.
+      ValueError: `degree` is negative, or `params` holds NaN or infinity; when `f_taylor` is
+        called, `new_params` does, or is another pytree than `params`.
 
     Source: Bai & Lee 2020, arXiv 1910.01619, section 2.
 
@@ -94,11 +96,14 @@ def _expanded(name: str, f: Callable[..., Any], params: Any, degree: int) -> Cal
         raise TypeError(
             f"{name}: f must be callable, got {describe(f)}: pass the apply_fn of a network"
         )
+    mend = "pass what init_fn returned, after the shape"
+    params = checked_arrays(f"{name}: params", params)
+    start, restore = floating_parameters(params, f"{name}: params", mend)
 
     def series(new_params: Any, *args: Any, **kwargs: Any) -> Any:
         _check_same(name, new_params, params)
-        start, restore = floating_parameters(params)
-        there, _ = floating_parameters(new_params)
+        new_params = checked_arrays(f"{name}: new_params", new_params)
+        there, _ = floating_parameters(new_params, f"{name}: new_params", mend)
         step = [jnp.asarray(a, b.dtype) - b for a, b in zip(there, start, strict=True)]
         terms = _derivatives(lambda p: f(restore(p), *args, **kwargs), start, step, degree)
         scaled = (

@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ntkjax._finite.checks import check_key
 from ntkjax._finite.empirical_kernel import empirical_kernel_fn
 from ntkjax._finite.implementation import NtkImplementation
+from ntkjax._finite.networks import network_arguments
 from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.get import answer, requested_names
 from ntkjax._scale.batch import batch
@@ -87,8 +89,11 @@ def monte_carlo_kernel_fn(
       iterator over the estimates after so many networks, in ascending order.
 
     Raises:
-      ValueError: `n_samples` holds no positive integers, or `get` is unknown.
-      TypeError: `init_fn` or `apply_fn` is not callable.
+      ValueError: `n_samples` holds no positive integers, or `get` is unknown; inputs hold NaN or
+        infinity, other than entries that a keyword `mask_constant` masks; or as `batch` and
+        `empirical_ntk_fn` raise.
+      TypeError: `init_fn` or `apply_fn` is not callable, `key` is no random key, or inputs are no
+        numbers.
 
     Source: Novak et al. 2020, arXiv 1912.02803, section 3.1.
 
@@ -108,6 +113,7 @@ def monte_carlo_kernel_fn(
                 f"monte_carlo_kernel_fn: {name} must be callable, got {describe(fn)}; pass the"
                 " first two values of stax.serial."
             )
+    check_key("monte_carlo_kernel_fn", key)
     counts = _counts(n_samples)
     kernel_of = empirical_kernel_fn(apply_fn, trace_axes, diagonal_axes, vmap_axes, implementation)
 
@@ -127,8 +133,9 @@ def monte_carlo_kernel_fn(
 
     batched = batch(of_network, batch_size, device_count, store_on_device)
 
-    def estimates(x1: Any, x2: Any, get: Any, keywords: dict[str, Any]) -> Iterator[Any]:
-        names = requested_names(get, _KNOWN, f"{_KNOWN}") or _KNOWN
+    def estimates(
+        x1: Any, x2: Any, get: Any, names: tuple[str, ...], keywords: dict[str, Any]
+    ) -> Iterator[Any]:
         shapes = jax.tree.map(np.shape, x1)
         rest, moments = key, _Moments(standard_error)
         for m in progress(range(1, counts[-1] + 1), "networks"):
@@ -138,10 +145,13 @@ def monte_carlo_kernel_fn(
             moments.add(batched(x1, x2, names, params, rng, **keywords))
             if m in counts:
                 made = dict(zip(names, moments.estimates(), strict=True))
-                yield answer(get, names, made.__getitem__, "MonteCarloKernel")
+                yield answer(get, names, made.__getitem__, "EmpiricalKernel")
 
     def kernel_fn(x1: Any, x2: Any = None, get: Any = None, **kwargs: Any) -> Any:
-        found = estimates(x1, x2, get, kwargs)
+        # Here, and not where an iterator is asked for its first estimate, or within a program.
+        names = requested_names(get, _KNOWN, f"{_KNOWN}") or _KNOWN
+        first, second, _ = network_arguments(x1, x2, None, kwargs)
+        found = estimates(first.x, None if second is None else second.x, get, names, kwargs)
         return next(found) if isinstance(n_samples, (int, np.integer)) else found
 
     return kernel_fn

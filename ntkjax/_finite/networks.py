@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ntkjax._finite.checks import checked_arrays, checked_inputs, on_one_device
 from ntkjax._finite.example_axes import ExampleAxes, axes_of_leaves
-from ntkjax._kernel.arrays import default_float, is_numbers, native
+from ntkjax._kernel.arrays import native
 
 Network = Callable[[Any, "Batch"], Array]
 
@@ -76,21 +77,32 @@ def stacked(network: Network, batch: Batch, axes: ExampleAxes, output: int) -> S
     return Side([jnp.moveaxis(jnp.asarray(leaves[i]), a, 0) for i, a in mapped.items()], of_example)
 
 
-def batches(x1: Any, x2: Any, keywords: Mapping[str, Any]) -> tuple[Batch, Batch | None]:
-    """The two batches, the second None where `x2` is.
+def network_arguments(
+    x1: Any, x2: Any, params: Any, keywords: Mapping[str, Any]
+) -> tuple[Batch, Batch | None, Any]:
+    """The two batches, the second None where `x2` is, and the parameters; raises on bad ones.
 
     A keyword that is a pair gives one value to each. A key `rng` is split, since two batches are
     two draws of what is random in the network.
     """
-    x1, x2, keywords = _inputs(x1), _inputs(x2), native_arrays(dict(keywords))
+    keywords = native_arrays(dict(keywords))
     first = {name: v[0] if _is_pair(v) else v for name, v in keywords.items()}
-    if not jax.tree.leaves(x2):
-        return Batch(x1, first), None
     second = {name: v[1] if _is_pair(v) else v for name, v in keywords.items()}
+    params, x1, x2 = on_one_device(
+        checked_arrays("params", params),
+        checked_inputs("x1", x1, first.get("mask_constant")),
+        checked_inputs("x2", x2, second.get("mask_constant")),
+    )
+    if x1 is None:
+        raise TypeError(
+            "x1 is None, expected inputs of the network; x2=None alone stands for x1 again."
+        )
+    if not jax.tree.leaves(x2):
+        return Batch(x1, first), None, params
     rng = keywords.get("rng")
     if rng is not None and not _is_pair(rng):
         first["rng"], second["rng"] = jax.random.split(rng)
-    return Batch(x1, first), Batch(x2, second)
+    return Batch(x1, first), Batch(x2, second), params
 
 
 def native_arrays(tree: Any) -> Any:
@@ -98,29 +110,28 @@ def native_arrays(tree: Any) -> Any:
     return jax.tree.map(native, tree)
 
 
-def _inputs(x: Any) -> Any:
-    """Inputs as arrays; nested lists of numbers are one."""
-    is_array = isinstance(x, list) and is_numbers(x)
-    return np.asarray(x, default_float()) if is_array else native_arrays(x)
-
-
 def _is_pair(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) == 2
 
 
-def floating_parameters(params: Any) -> tuple[list[Array], Callable[[list[Array]], Any]]:
-    """The leaves that a network is differentiated by, and how to put them back among the others."""
+def floating_parameters(
+    params: Any, name: str = "params", mend: str = "is the order (x1, x2, params)?"
+) -> tuple[list[Array], Callable[[list[Array]], Any]]:
+    """The leaves that a network is differentiated by, and how to put them back among the others.
+
+    A message calls them `name`, and ends in `mend` where there are none.
+    """
     leaves, tree = jax.tree.flatten(params)
-    kinds = [jnp.result_type(leaf) for leaf in leaves]
+    kinds = [_kind(leaf) for leaf in leaves]
     if any(jnp.issubdtype(kind, jnp.complexfloating) for kind in kinds):
         raise TypeError(
-            "params must be real, got complex leaves: pass real and imaginary parts as two leaves"
+            f"{name} must be real, got complex leaves: pass real and imaginary parts as two leaves"
         )
     places = [i for i, kind in enumerate(kinds) if jnp.issubdtype(kind, jnp.floating)]
     if not places:
         raise TypeError(
-            "params must hold arrays of floats to differentiate by, got"
-            f" {[str(kind) for kind in kinds] or 'no leaves'}: is the order (x1, x2, params)?"
+            f"{name} must hold arrays of floats to differentiate by, got"
+            f" {[str(kind) for kind in kinds] or 'no leaves'}: {mend}"
         )
 
     def restore(floating: list[Array]) -> Any:
@@ -130,3 +141,9 @@ def floating_parameters(params: Any) -> tuple[list[Array], Callable[[list[Array]
         return jax.tree.unflatten(tree, filled)
 
     return [jnp.asarray(leaves[i]) for i in places], restore
+
+
+def _kind(leaf: Any) -> Any:
+    """The dtype of an array or a number; that of objects for anything else."""
+    is_known = hasattr(leaf, "dtype") or isinstance(leaf, (bool, int, float, complex))
+    return jnp.result_type(leaf) if is_known else np.dtype(object)

@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ntkjax._finite.networks import batches, floating_parameters
-from ntkjax._kernel.arrays import describe
+from ntkjax._finite.checks import checked_arrays
+from ntkjax._finite.networks import floating_parameters, network_arguments
+from ntkjax._kernel.arrays import describe, real_array
 
 
 def empirical_ntk_vp_fn(
@@ -35,8 +36,9 @@ def empirical_ntk_vp_fn(
       product, of the structure and shapes of `f(params, x1)`. It may be compiled.
 
     Raises:
-      TypeError: `f` is not callable, or `params` holds no floats.
-      ValueError: when `ntk_vp_fn` is called, `cotangents` are not like `f(params, x2)`.
+      TypeError: `f` is not callable, `params` holds no floats, or what should be numbers is none.
+      ValueError: inputs or parameters hold NaN or infinity; when `ntk_vp_fn` is called,
+        `cotangents` do, or are not like `f(params, x2)`.
 
     Source: Novak et al. 2022, arXiv 2206.08720, section 3.
 
@@ -53,7 +55,7 @@ def empirical_ntk_vp_fn(
             f"empirical_ntk_vp_fn: f must be callable, got {describe(f)}: pass the apply_fn of a "
             "network"
         )
-    first, second = batches(x1, x2, apply_fn_kwargs)
+    first, second, params = network_arguments(x1, x2, params, apply_fn_kwargs)
     second = first if second is None else second
     leaves, restore = floating_parameters(params)
 
@@ -77,4 +79,10 @@ def _like(cotangents: Any, outputs: Any) -> Any:
             f"empirical_ntk_vp_fn: cotangents have the structure {trees[0]} and shapes {shapes[0]},"
             f" but f(params, x2) has {trees[1]} and {shapes[1]}: pass one number for each output"
         )
-    return jax.tree.map(lambda c, out: jnp.asarray(c, out.dtype), cotangents, outputs)
+    cotangents = checked_arrays("empirical_ntk_vp_fn: cotangents", cotangents)
+
+    def like(path: Any, cotangent: Any, output: Any) -> Any:
+        name = f"empirical_ntk_vp_fn: cotangents{jax.tree_util.keystr(path)}"
+        return jnp.asarray(real_array(name, cotangent), output.dtype)
+
+    return jax.tree_util.tree_map_with_path(like, cotangents, outputs)

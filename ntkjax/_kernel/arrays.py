@@ -6,6 +6,7 @@ NumPy in any byte order, JAX, nested lists of numbers, whatever NumPy can read (
 
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +18,8 @@ from jax import Array, dtypes
 
 from ntkjax._jax_compat import is_concrete
 
+#: How many items of a list of arrays a message shows.
+_FEW = 4
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
@@ -25,10 +28,22 @@ def describe(value: object) -> str:
     shape = getattr(value, "shape", None)
     if shape is not None and getattr(value, "ndim", 1):
         return f"{type(value).__name__} of shape {shape}"
-    if isinstance(value, (tuple, list)) and any(hasattr(item, "shape") for item in value):
-        return f"a {type(value).__name__} of {len(value)} ({', '.join(map(describe, value))})"
+    if isinstance(value, (tuple, list)) and _holds_arrays(value):
+        items = [*map(describe, value[:_FEW]), *(["..."] if len(value) > _FEW else [])]
+        return f"a {type(value).__name__} of {len(value)} ({', '.join(items)})"
+    if isinstance(value, dict) and _holds_arrays(value):
+        return f"a dict of {sorted(map(str, value))}"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _holds_arrays(value: Any) -> bool:
+    """Whether there are arrays in a container, at any depth."""
+    if isinstance(value, dict):
+        return any(map(_holds_arrays, value.values()))
+    if isinstance(value, (tuple, list)):
+        return any(map(_holds_arrays, value))
+    return bool(getattr(value, "shape", None))
 
 
 def is_numbers(value: object) -> bool:
@@ -109,6 +124,11 @@ def _read(name: str, value: Any) -> Any:
             f"{name} is {describe(value)}, expected an array of real numbers; make it one with "
             f"numpy.asarray, which says: {error}"
         ) from None
+    if array.dtype == object:
+        raise TypeError(
+            f"{name} is {describe(value)}, which is of dtype object, expected real numbers; pass "
+            "an array of floats, such as numpy.asarray(x, float)."
+        )
     if isinstance(value, (bool, int, float, tuple, list)) and array.dtype == np.float64:
         # Python's numbers have no precision of their own.
         return array.astype(default_float())
@@ -160,15 +180,7 @@ def is_on_host(array: Array | np.ndarray) -> bool:
 
 def check_finite(name: str, array: Array | np.ndarray) -> None:
     """Raises ValueError where an array that has values holds NaN or infinity."""
-    if not is_concrete(array):
-        return
-    if is_on_host(array):  # NumPy reads it where it is, and compiles nothing.
-        finite = np.isfinite(np.asarray(array)).all()
-    else:
-        # Known here also within a program of the caller's.
-        with jax.ensure_compile_time_eval():
-            finite = jnp.all(jnp.isfinite(array))
-    if bool(finite):
+    if not is_concrete(array) or _are_finite([array]):
         return
     bad = ~np.isfinite(np.asarray(array))
     where = tuple(map(int, np.argwhere(bad)[0]))
@@ -177,3 +189,31 @@ def check_finite(name: str, array: Array | np.ndarray) -> None:
         f"first at {where}; drop or fill these entries, or scale down what {array.dtype} cannot "
         "hold."
     )
+
+
+def check_all_finite(named: Sequence[tuple[str, Array | np.ndarray]]) -> None:
+    """The same of many arrays by name, of which those on one device are looked at together."""
+    places: dict[Any, list[tuple[str, Array | np.ndarray]]] = {}
+    for name, array in named:
+        if is_concrete(array):
+            where = None if is_on_host(array) else frozenset(array.devices())
+            places.setdefault(where, []).append((name, array))
+    for there in places.values():
+        if not _are_finite([array for _, array in there]):
+            for name, array in there:
+                check_finite(name, array)
+
+
+def _are_finite(arrays: Sequence[Array | np.ndarray]) -> bool:
+    """Whether all entries of some arrays, all of which are on the host or none, are finite."""
+    if is_on_host(arrays[0]):  # NumPy reads them where they are, and compiles nothing.
+        return all(np.isfinite(np.asarray(array)).all() for array in arrays)
+    # Known here also within a program of the caller's.
+    with jax.ensure_compile_time_eval():
+        return bool(_have_finite_entries(arrays))
+
+
+@jax.jit
+def _have_finite_entries(arrays: Sequence[Array]) -> Array:
+    """The same as a program, one for all arrays."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(array)) for array in arrays]))
