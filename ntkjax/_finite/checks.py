@@ -1,4 +1,4 @@
-"""What is refused of the inputs and the parameters of a finite network, and where they are put.
+"""What is refused of the inputs and the parameters of a finite network.
 
 What a network makes of its inputs is its own affair: they may be any pytree, with keys, indices and
 objects among its leaves. But of floats that are not finite no kernel is, and it would come out as
@@ -50,24 +50,6 @@ def checked_arrays(name: str, tree: Any, mask_constant: Any = None) -> Any:
     made = jax.tree_util.tree_map_with_path(checked, tree, is_leaf=_has_mask)
     check_all_finite(floats)
     return made
-
-
-def on_one_device(first: Any, *others: Any) -> tuple[Any, ...]:
-    """Trees of arrays, on a device of the first one's where the caller put them on several."""
-    placed = [
-        leaf
-        for leaf in jax.tree.leaves((first, *others))
-        if isinstance(leaf, Array) and is_concrete(leaf) and leaf.committed
-    ]
-    if len({frozenset(leaf.devices()) for leaf in placed}) < 2:
-        return (first, *others)
-    home = min(placed[0].devices(), key=lambda device: device.id)
-
-    def moved(leaf: Any) -> Any:
-        is_array = isinstance(leaf, Array) and is_concrete(leaf)
-        return jax.device_put(leaf, home) if is_array else leaf
-
-    return tuple(jax.tree.map(moved, tree) for tree in (first, *others))
 
 
 def check_key(function: str, key: Any) -> None:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from ntkjax._finite.checks import checked_arrays
 from ntkjax._finite.networks import floating_parameters
 from ntkjax._kernel.arrays import describe
+from ntkjax._kernel.devices import on_one_device
 
 
 def linearize(f: Callable[..., Any], params: Any) -> Callable[..., Any]:
@@ -103,6 +104,7 @@ def _expanded(name: str, f: Callable[..., Any], params: Any, degree: int) -> Cal
     def series(new_params: Any, *args: Any, **kwargs: Any) -> Any:
         _check_same(name, new_params, params)
         new_params = checked_arrays(f"{name}: new_params", new_params)
+        _, new_params, args, kwargs = on_one_device(start, new_params, args, kwargs)
         there, _ = floating_parameters(new_params, f"{name}: new_params", mend)
         step = [jnp.asarray(a, b.dtype) - b for a, b in zip(there, start, strict=True)]
         terms = _derivatives(lambda p: f(restore(p), *args, **kwargs), start, step, degree)

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._finite.checks import checked_arrays, checked_inputs, on_one_device
+from ntkjax._finite.checks import checked_arrays, checked_inputs
 from ntkjax._finite.example_axes import ExampleAxes, axes_of_leaves
 from ntkjax._kernel.arrays import native
+from ntkjax._kernel.devices import on_one_device
 
 Network = Callable[[Any, "Batch"], Array]
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from ntkjax._finite.checks import checked_arrays
 from ntkjax._finite.networks import floating_parameters, network_arguments
 from ntkjax._kernel.arrays import describe, real_array
+from ntkjax._kernel.devices import on_one_device
 
 
 def empirical_ntk_vp_fn(
@@ -64,7 +65,8 @@ def empirical_ntk_vp_fn(
 
     def ntk_vp_fn(cotangents: Any) -> Any:
         made, pull = jax.vjp(outputs(second), leaves)
-        (gradient,) = pull(_like(cotangents, made))
+        _, cotangents = on_one_device(leaves, _like(cotangents, made))
+        (gradient,) = pull(cotangents)
         return jax.jvp(outputs(first), (leaves,), (gradient,))[1]
 
     return ntk_vp_fn

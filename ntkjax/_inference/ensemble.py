@@ -12,6 +12,7 @@ from ntkjax._inference.kernel_keywords import keywords_between, keywords_on_test
 from ntkjax._inference.layout import layout_of
 from ntkjax._inference.posterior import posterior
 from ntkjax._inference.training_kernel import TrainingKernel
+from ntkjax._kernel.devices import on_one_device
 from ntkjax._kernel.get import answer, requested_names
 from ntkjax._solve.regularizer import Regularizer
 
@@ -41,6 +42,7 @@ class Ensemble:
                 "of stax.serial"
             )
         check_not_negative(ridge[0], "diag_reg")
+        x_train, y = on_one_device(x_train, y)
         self.kernel_fn, self.x_train, self.y, self.clock = kernel_fn, x_train, y, clock
         self.keywords = keywords
         self.training = TrainingKernel(
@@ -55,6 +57,7 @@ class Ensemble:
     ) -> Any:
         """What `predict_fn` of `gradient_descent_mse_ensemble` returns; time None is the end."""
         names = requested_names(get, _KNOWN, f"{_KNOWN}") or _KNOWN
+        _, time, x_test, keywords = on_one_device((self.x_train, self.y), time, x_test, keywords)
         timing = None if time is None else self.clock.timing(time)
         test_only = keywords_on_test(self.keywords, keywords)
         # The covariance during any training has the NNGP in it, the covariance before training.

@@ -7,6 +7,7 @@ from ntkjax._inference.arguments import check_not_negative, targets_array
 from ntkjax._inference.layout import layout_of
 from ntkjax._inference.posterior import posterior
 from ntkjax._inference.training_kernel import TrainingKernel
+from ntkjax._kernel.devices import on_one_device
 from ntkjax._kernel.get import answer, requested_names
 from ntkjax._solve.regularizer import Regularizer
 from ntkjax._solve.report import SolveReport
@@ -76,7 +77,7 @@ def gp_inference(
       >>> predict_fn("nngp", jnp.array([[2.0, 1.0]]), jnp.array([[4.0]])).covariance.item()
       3.0
     """
-    y = targets_array(y_train)
+    k_train_train, y = on_one_device(k_train_train, targets_array(y_train))
     check_not_negative(diag_reg, "diag_reg")
     layout = layout_of(y, trace_axes)
     regularizer = Regularizer("diag_reg", diag_reg, diag_reg_absolute_scale)
@@ -87,6 +88,8 @@ def gp_inference(
         if "ntk" in names and k_test_train is not None and k_test_test is not None:
             _check_has_both(k_train_train, "k_train_train")
             _check_has_both(k_test_train, "k_test_train")
+        home = k_train_train, y
+        _, k_test_train, k_test_test = on_one_device(home, k_test_train, k_test_test)
 
         def predict(name: str) -> Any:
             return posterior(training, y, name, k_test_train, k_test_test)

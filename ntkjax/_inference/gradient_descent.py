@@ -16,6 +16,7 @@ from ntkjax._inference.start import Start, outputs_array, start_of_training
 from ntkjax._inference.training_kernel import TrainingKernel
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.arrays import describe
+from ntkjax._kernel.devices import on_one_device
 from ntkjax._solve.regularizer import UNREGULARIZED
 
 
@@ -99,7 +100,7 @@ def gradient_descent(
             f"loss must be callable, got {describe(loss)}: pass a function of outputs and targets, "
             "such as lambda fx, y: 0.5 * jnp.mean((fx - y) ** 2)"
         )
-    y = targets_array(y_train)
+    k_train_train, y = on_one_device(k_train_train, targets_array(y_train))
     check_not_negative(learning_rate, "learning_rate")
     if momentum is not None:
         check_not_negative(momentum, "momentum")
@@ -114,6 +115,9 @@ def gradient_descent(
         fx_test_0: Any = None,
         k_test_train: Any = None,
     ) -> Any:
+        given = t, fx_train_or_state_0, fx_test_0, k_test_train
+        home = k_train_train, y
+        _, t, fx_train_or_state_0, fx_test_0, k_test_train = on_one_device(home, *given)
         is_state = isinstance(fx_train_or_state_0, ODEState)
         if is_state and fx_test_0 is not None:
             raise ValueError(

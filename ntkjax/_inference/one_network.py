@@ -14,6 +14,7 @@ from ntkjax._inference.dynamics import Dynamics
 from ntkjax._inference.layout import layout_of
 from ntkjax._inference.start import Start, start_of_training
 from ntkjax._inference.training_kernel import TrainingKernel
+from ntkjax._kernel.devices import on_one_device
 from ntkjax._solve.regularizer import Regularizer
 from ntkjax._solve.symmetric import highest
 
@@ -34,6 +35,8 @@ class OneNetwork:
         trace_axes: int | Sequence[int],
     ) -> None:
         check_not_negative(diag_reg, "diag_reg")
+        k_train_train, y = on_one_device(k_train_train, y)
+        self._home = k_train_train, y
         self.y, self.clock = y, clock
         self.layout = layout_of(y, trace_axes)
         self.training = TrainingKernel(
@@ -45,6 +48,8 @@ class OneNetwork:
 
     def outputs(self, time: Any, fx_train_0: Any, fx_test_0: Any, k_test_train: Any) -> Any:
         """What `predict_fn` of `gradient_descent_mse` returns; time None is the end of training."""
+        given = time, fx_train_0, fx_test_0, k_test_train
+        _, time, fx_train_0, fx_test_0, k_test_train = on_one_device(self._home, *given)
         start = start_of_training(self.layout, fx_train_0, fx_test_0, k_test_train)
         if time is not None:
             return self._during(start, self.clock.timing(time))

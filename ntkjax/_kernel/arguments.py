@@ -14,6 +14,7 @@ from ntkjax._kernel.algebra.batch import Batch, KernelWithData
 from ntkjax._kernel.algebra.graph import Value
 from ntkjax._kernel.algebra.kernel import Kernel
 from ntkjax._kernel.arrays import as_floats, check_finite, describe, is_numbers, real_array
+from ntkjax._kernel.devices import on_one_device
 from ntkjax._kernel.keywords import data_of_keywords, shapes_of_keywords
 from ntkjax._kernel.mask_constant import checked_constant, masked_entries
 from ntkjax._kernel.plan.network import is_symmetric
@@ -58,7 +59,7 @@ def inputs_of_call(
         return with_data, None if second is None else dataclasses.replace(second, data=data2)
 
     flat, structure = flattened("kernel_fn", "x", x1, x2, one_input)
-    return _on_same_devices(_in_one_dtype(flat)), structure
+    return list(on_one_device(*_in_one_dtype(flat))), structure
 
 
 def _with_other_images(kernel: Kernel) -> Kernel:
@@ -302,12 +303,3 @@ def dtype_of(flat: list[Any]) -> Any:
     ]
     dtypes = {np.dtype(a.dtype) for a in jax.tree.leaves(numbers)}
     return max((d for d in dtypes if d.kind == "f"), key=lambda d: d.itemsize)
-
-
-def _on_same_devices(flat: list[Any]) -> list[Any]:
-    """The same inputs, all on the first one's device where the caller has put them on several."""
-    placed = [a for a in jax.tree.leaves(flat) if is_concrete(a) and a.committed]
-    if len({frozenset(a.devices()) for a in placed}) < 2:
-        return flat
-    home = min(placed[0].devices(), key=lambda device: device.id)
-    return jax.tree.map(lambda a: jax.device_put(a, home) if is_concrete(a) else a, flat)

@@ -1,9 +1,5 @@
 """What no network can take is refused by all empirical functions alike, before any work."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -140,34 +136,3 @@ def test_what_is_no_array_of_numbers_is_left_to_the_network():
     np.testing.assert_allclose(nt.empirical_nngp_fn(f)(x, None, PARAMS), wanted, rtol=1e-12)
     with pytest.raises(ValueError, match=r"x1\['factor'\] must be finite"):
         nt.empirical_nngp_fn(f)({**x, "factor": np.nan}, None, PARAMS)
-
-
-DEVICES = """
-import jax, numpy as np
-import ntkjax as nt
-from ntkjax import stax
-init, apply, _ = stax.serial(stax.Dense(4), stax.Relu(), stax.Dense(2))
-x, (one, two) = np.ones((3, 5), np.float32), jax.devices()
-_, params = init(jax.random.key(0), x.shape)
-there, here = jax.device_put(params, two), jax.device_put(x, one)
-for of in (nt.empirical_nngp_fn(apply), nt.empirical_ntk_fn(apply, vmap_axes=0)):
-    found = of(here, jax.device_put(x, two), there)
-    assert found.devices() == {two}
-    np.testing.assert_allclose(found, of(x, None, params), rtol=1e-5)
-of = nt.empirical_ntk_vp_fn(apply, here, None, there)
-assert of(np.ones((3, 2), np.float32)).devices() == {two}
-of = nt.monte_carlo_kernel_fn(init, apply, jax.random.key(0), 2)
-assert of(here, jax.device_put(x, two), "nngp").devices() == {one}
-"""
-
-
-def test_arrays_on_several_devices_meet_on_that_of_the_parameters():
-    environment = {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", DEVICES], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
