@@ -191,9 +191,9 @@ def check_finite(name: str, array: Array | np.ndarray) -> None:
     )
 
 
-def check_all_finite(named: Sequence[tuple[str, Array | np.ndarray]]) -> None:
+def check_all_finite(named: Sequence[tuple[str, Any]]) -> None:
     """The same of many arrays by name, of which those on one device are looked at together."""
-    places: dict[Any, list[tuple[str, Array | np.ndarray]]] = {}
+    places: dict[Any, list[tuple[str, Any]]] = {}
     for name, array in named:
         if is_concrete(array):
             where = None if is_on_host(array) else frozenset(array.devices())
