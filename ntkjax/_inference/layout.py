@@ -115,16 +115,16 @@ def _axes(trace_axes: Any) -> tuple[int, ...]:
 
 
 def layout_of(y: Array, trace_axes: Any) -> Layout:
-    """The layout of targets `y`; raises where `trace_axes` does not name distinct axes of it."""
+    """The layout of targets `y`; raises where `trace_axes` does not name axes of it."""
     axes = _axes(trace_axes)
     traced = tuple(sorted({a % y.ndim for a in axes})) if y.ndim else ()
-    if y.ndim == 0 or len(traced) < len(axes) or any(not -y.ndim <= a < y.ndim for a in axes):
+    if y.ndim == 0 or any(not -y.ndim <= a < y.ndim for a in axes):
         raise ValueError(
-            f"trace_axes must name distinct axes of y_train, got trace_axes={trace_axes} and"
+            f"trace_axes must name axes of y_train, got trace_axes={trace_axes} and"
             f" y_train of shape {jnp.shape(y)}: pass y_train of shape (n_train, n_outputs) and"
             " trace_axes=(-1,)"
         )
-    if len(traced) == y.ndim:
+    if len(traced) == y.ndim == 1:  # Of more axes, all may be traced: the kernel is a number.
         raise ValueError(
             f"trace_axes={trace_axes} leaves no axis of y_train, of shape {jnp.shape(y)}, for the"
             " kernel: pass y_train[:, None], or trace_axes=()"

@@ -163,6 +163,9 @@ def test_equal_points_of_different_labels_settle_between_them():
 
 def test_a_kernel_of_all_outputs():
     both = np.kron(K, np.array([[2.0, 0.5], [0.5, 1.0]])).reshape(4, 2, 4, 2).transpose(0, 2, 1, 3)
+    number = gradient_descent(squares, 2.0, Y, trace_axes=(0, 1))(0.7, F)
+    wanted = gradient_descent_mse(2.0, Y, trace_axes=(0, 1))(0.7, F)
+    np.testing.assert_allclose(number, wanted, rtol=1e-6)
     found = gradient_descent(squares, both, Y, trace_axes=())(0.7, F)
     wanted = gradient_descent_mse(both, Y, trace_axes=())(0.7, F)
     np.testing.assert_allclose(found, wanted, atol=1e-7)

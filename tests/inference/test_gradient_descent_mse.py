@@ -1,5 +1,7 @@
 """Training on the squared error, against a matrix exponential, and the largest learning rate."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -91,6 +93,28 @@ def test_a_kernel_of_all_outputs():
     found = gradient_descent_mse(both.transpose(0, 2, 1, 3), Y, trace_axes=())(0.7, F)
     left = flow(both.reshape(8, 8), 0.7 / Y.size) @ (F - Y).reshape(8)
     np.testing.assert_allclose(found, Y + left.reshape(4, 2), atol=1e-12)
+
+
+def test_a_kernel_that_lacks_all_axes_is_a_number():
+    """Every output is then a training point of its own. An axis may be named twice."""
+    axes = (0, 1, -1)
+    left = np.exp(-2.0 * 0.7 / Y.size) * (F - Y)
+    learned = 0.5 / 2.0 * (Y - F + left)
+    train, test = gradient_descent_mse(2.0, Y, trace_axes=axes)(0.7, F, F, 0.5)
+    np.testing.assert_allclose(train, Y + left, atol=1e-12)
+    np.testing.assert_allclose(test, F + learned, atol=1e-12)
+    mean, covariance = nt.predict.gp_inference(2.0, Y, trace_axes=axes)("nngp", 0.5, 1.0)
+    np.testing.assert_allclose(mean, 0.25 * Y, atol=1e-12)
+    np.testing.assert_allclose(covariance, 1 - 0.5**2 / 2, atol=1e-12)
+
+    def kernel_fn(x1, x2, get):
+        return SimpleNamespace(nngp=jnp.asarray(2.0), ntk=jnp.asarray(2.0))
+
+    ensemble = nt.predict.gradient_descent_mse_ensemble(kernel_fn, F, Y, trace_axes=axes)
+    mean, covariance = ensemble(0.7, G, "nngp", compute_cov=True)
+    np.testing.assert_allclose(mean, (1 - np.exp(-2.0 * 0.7 / Y.size)) * Y, atol=1e-12)
+    assert covariance.shape == ()
+    np.testing.assert_allclose(covariance, 2 * np.exp(-4.0 * 0.7 / Y.size), atol=1e-12)
 
 
 def test_it_is_the_mean_of_the_ensemble():
