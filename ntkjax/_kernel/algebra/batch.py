@@ -97,19 +97,3 @@ class Batch:
             lambda a: jnp.moveaxis(a, source, destination), (self.array, self.mask)
         )
         return dataclasses.replace(self, array=array, mask=mask)
-
-    def joined(self, other: "Batch", axis: int) -> "Batch":
-        """Both batches as one, of arrays whose examples are along `axis`."""
-        data = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), self.data, other.data)
-        mask = self.mask
-        if mask is not None and other.mask is not None:
-            mask = jnp.concatenate([mask, other.mask], axis)
-        return Batch(_joined(self.array, other.array, axis), data, mask)
-
-
-def _joined(first: Any, second: Any, axis: int) -> Any:
-    if not isinstance(first, Kernel):
-        return jnp.concatenate([first, second], axis)
-    if first.cov1 is None or second.cov1 is None:
-        return first.replace(cov1=None)
-    return first.replace(cov1=jnp.concatenate([first.cov1, second.cov1]))

@@ -6,11 +6,14 @@ float32, f(x) = 1 and f(x') = 0.5: from D, rounded to 6e-8, K is known to 6e-8 /
 call whose arrays are known looks at all of its images first, which takes little beside their pairs.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ntkjax._kernel.algebra.batch import Batch
 from ntkjax._kernel.engine.images import Own, image_maps
 from ntkjax._kernel.plan.plan import Plan
 
@@ -20,13 +23,23 @@ _RATIO = 3.0
 _SIZE = 1e3
 
 
-def are_alike(plan: Plan, inputs: dict[int, Any], count: int) -> Array:
-    """Whether these `count` images could all be held at scale 1; a scalar."""
+def are_alike(plan: Plan, batches: Sequence[dict[int, Batch]], counts: Sequence[int]) -> Array:
+    """Whether the images of some batches could all be held at scale 1; a scalar."""
     renewed = [i for i, renews in enumerate(plan.scales.renews) if renews]
-    known = image_maps(plan.of_images, inputs, count, Own({}, {}, {}), end=renewed[-1] + 1)
+    end, nothing = renewed[-1] + 1, Own({}, {}, {})
+    known = [
+        image_maps(plan.of_images, batch, count, nothing, end=end)
+        for batch, count in zip(batches, counts, strict=True)
+    ]
+
+    def joined(of_batches: list[Any]) -> Any:
+        """Of all images, what is known of each batch."""
+        return jax.tree.map(lambda *arrays: jnp.concatenate(arrays, -1), *of_batches)
+
     alike = jnp.asarray(True)
     for i in renewed:
-        least, most = jnp.min(known.images[i].scale), jnp.max(known.images[i].scale)
+        scale = joined([of_batch.images[i].scale for of_batch in known])
+        least, most = jnp.min(scale), jnp.max(scale)
         alike &= (most <= _RATIO * least) & (most < _SIZE) & (least > 1 / _SIZE)
-        alike &= plan.nodes[i].operation.fits_unscaled(known.maps[i])
+        alike &= plan.nodes[i].operation.fits_unscaled(joined([one.maps[i] for one in known]))
     return alike

@@ -73,9 +73,8 @@ def prepared(plan: Plan, inputs: dict[int, Input], tiling: Tiling) -> tuple[list
 def may_be_unscaled(plan: Plan, inputs: dict[int, Input]) -> Array:
     """Whether the images are so alike that all may have scale 1; a scalar."""
     batches = _batches(plan, inputs)
-    if plan.symmetric:
-        return are_alike(plan, batches[0], plan.counts[0])
-    return are_alike(plan, _together(plan, batches), sum(plan.counts))
+    sides = 1 if plan.symmetric else 2
+    return are_alike(plan, batches[:sides], plan.counts[:sides])
 
 
 def tile_made(plan: Plan, tiling: Tiling, parts: Any, tile: Any) -> Any:
@@ -152,14 +151,6 @@ def _of_side(inputs: dict[int, Input], side: int) -> dict[int, Batch]:
         return Batch(own, data_of_kernel(item, side), mask)
 
     return {i: of(item) for i, item in inputs.items()}
-
-
-def _together(plan: Plan, batches: list[dict[int, Batch]]) -> dict[int, Batch]:
-    """Both batches as one, of whose images the sizes are looked at together."""
-    first, second = batches
-    return {
-        i: batch.joined(second[i], plan.nodes[i].signal.batch_axis) for i, batch in first.items()
-    }
 
 
 def _own_kernels(plan: Plan, batches: list[dict[int, Batch]]) -> list[Own]:
