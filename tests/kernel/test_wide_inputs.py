@@ -157,3 +157,17 @@ def test_flatten_of_images_is_one_product(batch_axis):
     apart = [serial(Flatten(), Dense(1)), serial(Conv(1, (4, 5)), Flatten(), Dense(1))]
     wanted = sum(one.kernel_fn(x, y, "ntk") for one in apart)
     np.testing.assert_allclose(both.kernel_fn(x, y, "ntk"), wanted, rtol=1e-12)
+
+
+def test_a_gradient_by_one_batch_does_not_pass_the_other():
+    """What would change a constant batch, of 5 images of 70 numbers, is a product of that shape."""
+    kernel_fn = serial(Dense(1), Relu(), Dense(1), Relu(), Dense(1)).kernel_fn
+    x, y = RNG.normal(size=(5, 70)), RNG.normal(size=(3, 70))
+
+    def products(which):
+        gradient = jax.grad(lambda *both: jnp.sum(kernel_fn(*both, "ntk")), which)
+        lines = jax.jit(gradient).lower(x, y).as_text().splitlines()
+        return [line for line in lines if "dot_general" in line and "-> tensor<5x70xf64>" in line]
+
+    assert products((0, 1))
+    assert not products(1)
