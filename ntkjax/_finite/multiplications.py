@@ -12,6 +12,7 @@ known to no one before it runs: one turn counts.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def multiplications(program: Program, kinds: Sequence[int]) -> np.ndarray:
         elif step.name == "cond":
             total += _of_branches(inner, given)
         elif step.name == "scan":
-            total += step.parameters["length"] * _of_turn(inner[0], given, step)
+            total += step.parameters["length"] * _of_turn(program, inner[0], given, step)
         else:
             total += sum(_of_program(one, given) for one in inner)
     return total
@@ -45,10 +46,20 @@ def _of_branches(branches: Sequence[Program], given: Sequence[int]) -> np.ndarra
     return np.max(made, axis=0) if choice == ONCE else np.sum(made, axis=0)
 
 
-def _of_turn(body: Program, given: Sequence[int], step: Step) -> np.ndarray:
-    """Of one turn of a `scan`, whose carry depends on all that any turn adds to it."""
-    first = step.parameters["num_consts"]
-    carry = slice(first, first + step.parameters["num_carry"])
+def _of_turn(program: Program, body: Program, given: Sequence[int], step: Step) -> np.ndarray:
+    """Of one turn of a `scan`, whose carry depends on all that any turn adds to it.
+
+    It takes constants, the carry and arrays of which each turn takes an entry; it returns the carry
+    and arrays of the entries that each turn makes. These arrays have an axis more than an entry.
+    """
+
+    def of_entries(whole: Sequence[Any], parts: Sequence[Any]) -> int:
+        pairs = zip(whole, parts, strict=True)
+        return sum(len(program.shape(a)) > len(body.shape(b)) for a, b in pairs)
+
+    end = len(body.inputs) - of_entries(step.inputs, body.inputs)
+    count = len(body.outputs) - of_entries(step.outputs, body.outputs)
+    carry = slice(end - count, end)
     before: list[int] = []
     kinds = list(given)
     while kinds != before:
