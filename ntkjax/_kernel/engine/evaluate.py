@@ -173,10 +173,13 @@ def _pairing(
     # Of each side apart, since one of them may be a constant to whoever differentiates. Stored, or
     # XLA would make them for each pair.
     programs = {count: stored_call(functools.partial(_maps_of, plan, count)) for count in counts}
-    first, second = (
-        ImageMaps({}, {i: _turned(plan, i, maps) for i, maps in programs[count](given).items()})
-        for count, *given in zip(counts, batches, owns, strict=True)
-    )
+
+    def side(k: int) -> ImageMaps:
+        maps = programs[counts[k]]([batches[k], owns[k]])
+        return ImageMaps({}, {i: _turned(plan, i, of_node) for i, of_node in maps.items()})
+
+    first = side(0)
+    second = first if is_symmetric else side(1)
     return Pairing(first, second, counts, most, same, is_symmetric)
 
 
