@@ -11,11 +11,15 @@ from ntkjax._gp.arguments import mean_at
 from ntkjax._gp.covariance import Covariance, in_chunks
 from ntkjax._gp.scaling import Scaling, scaling_of
 from ntkjax._inference.arguments import common_dtype
+from ntkjax._inference.variances import check_variances
 from ntkjax._solve.factor import Factor, factorized, whitened
 from ntkjax._solve.ladder import cholesky, is_factor, laddered
 from ntkjax._solve.refinement import refined_solve
-from ntkjax._solve.regularizer import Regularizer, shifted
+from ntkjax._solve.regularizer import UNREGULARIZED, Regularizer, diagonal_of, shifted
 from ntkjax._solve.symmetric import highest, symmetric_part
+
+#: What messages call the covariance of the training points, and it with that of other points.
+_KERNEL, _KERNELS = "kernel_fn(x)", "kernel_fn(x1, x2) and kernel_fn(x)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +60,17 @@ class State:
 
     def moments(self, cross: Array, prior: Array) -> tuple[Array, Array]:
         """Mean `(m, k)` and variance `(m,)`, both scaled, of what `kernels` returns."""
-        return _moments(self.factor.upper, self.weights, cross, prior)
+        mean, variance = _moments(self.factor.upper, self.weights, cross, prior)
+        check_variances(_KERNELS, variance, prior)
+        return mean, jnp.maximum(variance, 0)
 
     def posterior(self, x: Array) -> tuple[Array, Array]:
         """Mean `(m, k)` and covariance `(m, m)` at points, both scaled."""
         cross = self.covariance.cross(x, self.scaled(self.x)).astype(self.weights.dtype)
         prior = self.covariance.matrix(x).astype(cross.dtype)
-        return _joint(self.factor.upper, self.weights, cross, prior)
+        mean, covariance = _joint(self.factor.upper, self.weights, cross, prior)
+        check_variances(_KERNELS, diagonal_of(covariance), diagonal_of(prior))
+        return mean, covariance
 
     def back(self, x: Array, scaled_mean: Array, mean: Any) -> Array:
         """A scaled mean `(m, k)` at points, in the units of the user."""
@@ -95,14 +103,15 @@ def fitted(
     y_scaling = scaling_of(y - prior_mean, standardize_y)
     right = y_scaling.scaled(y - prior_mean)
     factor = _factor(matrix, noise)
-    weights = refined_solve(factor, matrix, noise, right)
+    weights = refined_solve(factor, matrix, _KERNEL, noise, right)
     return State(covariance, x, y, noise, x_scaling, y_scaling, right, factor, weights, is_vector)
 
 
 def _factor(matrix: Array, noise: Array) -> Factor:
     if noise.ndim:
-        matrix, noise = shifted(matrix, noise), jnp.zeros((), noise.dtype)
-    return factorized(matrix, "kernel_fn(x)", Regularizer("noise", noise, True), mends=True)
+        name = f"{_KERNEL} with the noise of each point"
+        return factorized(shifted(matrix, noise), name, UNREGULARIZED, mends=True)
+    return factorized(matrix, _KERNEL, Regularizer("noise", noise, True), mends=True)
 
 
 def extended(
@@ -163,7 +172,7 @@ def extended(
 def _moments(upper: Array, weights: Array, cross: Array, prior: Array) -> tuple[Array, Array]:
     white = whitened(upper, cross.T)
     variance = prior - jnp.sum(white**2, axis=0)
-    return highest(cross, weights), jnp.maximum(variance, 0)
+    return highest(cross, weights), variance
 
 
 @jax.jit

@@ -9,6 +9,7 @@ from jax import Array
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.arrays import as_floats, check_finite, describe, is_numbers, real_array
 from ntkjax._kernel.config import config
+from ntkjax._solve.regularizer import Regularizer
 
 
 def float_array(value: Any, name: str) -> Array:
@@ -53,6 +54,17 @@ def check_not_negative(value: Any, name: str) -> None:
         raise ValueError(
             f"{name} must be finite and at least 0, got {value}: pass 0 or a small positive number"
         )
+
+
+def diagonal_regularizer(diag_reg: Any, is_absolute: Any) -> Regularizer:
+    """That of the arguments `diag_reg` and `diag_reg_absolute_scale`, checked."""
+    check_not_negative(diag_reg, "diag_reg")
+    if not isinstance(is_absolute, (bool, np.bool_)):
+        raise TypeError(
+            f"diag_reg_absolute_scale is {describe(is_absolute)}, expected True or False: pass "
+            "True for a diag_reg that is added as it is"
+        )
+    return Regularizer("diag_reg", diag_reg, bool(is_absolute))
 
 
 def times_array(t: Any) -> Array:

@@ -5,7 +5,7 @@ from typing import Any
 
 from jax import Array
 
-from ntkjax._inference.arguments import check_not_negative
+from ntkjax._inference.arguments import diagonal_regularizer
 from ntkjax._inference.clock import Clock
 from ntkjax._inference.evolution import outputs_on_test, outputs_on_train
 from ntkjax._inference.kernel_keywords import keywords_between, keywords_on_test
@@ -14,7 +14,6 @@ from ntkjax._inference.posterior import posterior
 from ntkjax._inference.training_kernel import TrainingKernel
 from ntkjax._kernel.devices import on_one_device
 from ntkjax._kernel.get import answer, requested_names
-from ntkjax._solve.regularizer import Regularizer
 
 _KNOWN = ("nngp", "ntk")
 
@@ -41,7 +40,7 @@ class Ensemble:
                 f"kernel_fn must be callable, got {type(kernel_fn).__name__}: pass the third value "
                 "of stax.serial"
             )
-        check_not_negative(ridge[0], "diag_reg")
+        regularizer = diagonal_regularizer(*ridge)
         x_train, y = on_one_device(x_train, y)
         self.kernel_fn, self.x_train, self.y, self.clock = kernel_fn, x_train, y, clock
         self.keywords = keywords
@@ -49,7 +48,7 @@ class Ensemble:
             lambda kinds: kernel_fn(x_train, None, kinds, **keywords),
             "kernel_fn(x_train)",
             layout_of(y, trace_axes),
-            Regularizer("diag_reg", *ridge),
+            regularizer,
         )
 
     def outputs(

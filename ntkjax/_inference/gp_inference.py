@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ntkjax._inference.arguments import check_not_negative, targets_array
+from ntkjax._inference.arguments import diagonal_regularizer, targets_array
 from ntkjax._inference.layout import layout_of
 from ntkjax._inference.posterior import posterior
 from ntkjax._inference.training_kernel import TrainingKernel
 from ntkjax._kernel.devices import on_one_device
 from ntkjax._kernel.get import answer, requested_names
-from ntkjax._solve.regularizer import Regularizer
 from ntkjax._solve.report import SolveReport
 
 _DEFAULT = ("nngp", "ntk")
@@ -78,9 +77,8 @@ def gp_inference(
       3.0
     """
     k_train_train, y = on_one_device(k_train_train, targets_array(y_train))
-    check_not_negative(diag_reg, "diag_reg")
+    regularizer = diagonal_regularizer(diag_reg, diag_reg_absolute_scale)
     layout = layout_of(y, trace_axes)
-    regularizer = Regularizer("diag_reg", diag_reg, diag_reg_absolute_scale)
     training = TrainingKernel(lambda _: k_train_train, "k_train_train", layout, regularizer)
 
     def predict_fn(get: Any = None, k_test_train: Any = None, k_test_test: Any = None) -> Any:

@@ -71,5 +71,6 @@ def ntk_predict(k_train: Any, k_test: Any, y_train: Any, reg: float = 1e-6) -> A
     regularizer = Regularizer("reg", reg, absolute=True)
     matrix = symmetrized(train.astype(dtype), "k_train")
     factor = factorized(matrix, "k_train", regularizer, mends=False)
-    weights = refined_solve(factor, matrix, shift_of(matrix, regularizer), y.astype(dtype))
+    shift = shift_of(matrix, regularizer)
+    weights = refined_solve(factor, matrix, "k_train", shift, y.astype(dtype))
     return highest(test.astype(dtype), weights)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ntkjax._inference.arguments import check_not_negative, kernel_array
 from ntkjax._inference.layout import deinterleaved
+from ntkjax._inference.modes import check_semi_definite
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.arrays import describe
 from ntkjax._solve.symmetric import symmetrized
@@ -40,7 +41,8 @@ def max_learning_rate(
 
     Raises:
       ValueError: the kernel is not square, not symmetric or not finite; `momentum` is not in its
-        range; `y_train_size` is not positive.
+        range; `y_train_size` is not positive; the kernel has a negative eigenvalue, whose mode
+        no learning rate settles.
       TypeError: an argument is not a real number.
 
     Source: Goh 2017, "Why momentum really works", section "The dynamics of momentum".
@@ -68,5 +70,8 @@ def max_learning_rate(
         raise ValueError(
             f"y_train_size must be a positive integer, got {describe(size)}: pass y_train.size"
         )
-    largest = jnp.linalg.eigvalsh(matrix)[-1]
+    values = jnp.linalg.eigvalsh(matrix)
+    if is_concrete(values):
+        check_semi_definite(np.asarray(values), float(jnp.finfo(values.dtype).eps), name)
+    largest = values[-1]
     return 2 * (1 + momentum) * size / (largest + eps)

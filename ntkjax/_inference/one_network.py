@@ -8,14 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._inference.arguments import check_not_negative, common_dtype
+from ntkjax._inference.arguments import common_dtype, diagonal_regularizer
 from ntkjax._inference.clock import Clock, Timing
 from ntkjax._inference.dynamics import Dynamics
 from ntkjax._inference.layout import layout_of
 from ntkjax._inference.start import Start, start_of_training
 from ntkjax._inference.training_kernel import TrainingKernel
 from ntkjax._kernel.devices import on_one_device
-from ntkjax._solve.regularizer import Regularizer
 from ntkjax._solve.symmetric import highest
 
 
@@ -34,7 +33,7 @@ class OneNetwork:
         diag_reg_absolute_scale: bool,
         trace_axes: int | Sequence[int],
     ) -> None:
-        check_not_negative(diag_reg, "diag_reg")
+        regularizer = diagonal_regularizer(diag_reg, diag_reg_absolute_scale)
         k_train_train, y = on_one_device(k_train_train, y)
         self._home = k_train_train, y
         self.y, self.clock = y, clock
@@ -43,7 +42,7 @@ class OneNetwork:
             lambda kinds: k_train_train,
             "k_train_train",
             self.layout,
-            Regularizer("diag_reg", diag_reg, diag_reg_absolute_scale),
+            regularizer,
         )
 
     def outputs(self, time: Any, fx_train_0: Any, fx_test_0: Any, k_test_train: Any) -> Any:

@@ -10,8 +10,13 @@ from ntkjax._inference.arguments import common_dtype, kernel_array
 from ntkjax._inference.gaussian import Gaussian
 from ntkjax._inference.layout import interleaved
 from ntkjax._inference.training_kernel import TrainingKernel
+from ntkjax._inference.variances import check_variances
 from ntkjax._solve.factor import factor_solve, whitened
-from ntkjax._solve.symmetric import highest, symmetric_part
+from ntkjax._solve.regularizer import diagonal_of
+from ntkjax._solve.symmetric import highest, symmetric_part, symmetrized
+
+#: The kernels that make up a covariance, for messages.
+_NAMES = "k_train_train, k_test_train and k_test_test"
 
 
 def posterior(
@@ -50,6 +55,7 @@ def _on_test(
         return mean
     test = kernel_array(k_test_test, "ntk" if name == "ntkgp" else "nngp", "k_test_test")
     test = layout.square_matrix(test, "k_test_test", rows).astype(dtype)
+    test = symmetrized(test, "k_test_test")
     upper = factor.upper.astype(dtype)
     if transports:
         solved = factor_solve(upper, cross.T)
@@ -58,6 +64,7 @@ def _on_test(
         covariance = transported(test, prior_cross, matrices["nngp"].astype(dtype), solved)
     else:
         covariance = _conditioned(upper, cross, test)
+    check_variances(_NAMES, diagonal_of(covariance), diagonal_of(test))
     return Gaussian(mean, interleaved(symmetric_part(covariance), rows))
 
 

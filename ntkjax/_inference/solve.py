@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._inference.arguments import check_not_negative, common_dtype, float_array
+from ntkjax._inference.arguments import common_dtype, diagonal_regularizer, float_array
 from ntkjax._kernel.arrays import check_finite
 from ntkjax._solve.factor import factorized
 from ntkjax._solve.refinement import refined_solve
-from ntkjax._solve.regularizer import Regularizer, shift_of
+from ntkjax._solve.regularizer import shift_of
 from ntkjax._solve.report import SolveReport
 from ntkjax._solve.symmetric import symmetrized
 
@@ -76,7 +76,7 @@ def solve(
       [0.5 0.5] jitter
     """
     given, b = float_array(matrix, "matrix"), float_array(right, "right")
-    check_not_negative(diag_reg, "diag_reg")
+    regularizer = diagonal_regularizer(diag_reg, diag_reg_absolute_scale)
     check_finite("right", b)
     if given.ndim != 2 or given.shape[0] != given.shape[1] or not given.size:
         raise ValueError(
@@ -90,7 +90,7 @@ def solve(
         )
     dtype = common_dtype(b, given)
     full = symmetrized(given.astype(dtype), "matrix")
-    regularizer = Regularizer("diag_reg", diag_reg, diag_reg_absolute_scale)
     factor = factorized(full, "matrix", regularizer, mends=True)
-    x = refined_solve(factor, full, shift_of(full, regularizer), jnp.asarray(b, dtype))
+    shift = shift_of(full, regularizer)
+    x = refined_solve(factor, full, "matrix", shift, jnp.asarray(b, dtype))
     return Solution(x, factor.report())

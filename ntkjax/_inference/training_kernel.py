@@ -66,7 +66,8 @@ class TrainingKernel:
     def weights(self, kind: str, matrix: Array, targets: Array) -> Array:
         """The inverse of a matrix of `matrices`, regularised, times a matrix of targets."""
         shift = shift_of(matrix, self.regularizer)
-        return refined_solve(self.factor(kind, matrix), matrix, shift, targets)
+        factor = self.factor(kind, matrix)
+        return refined_solve(factor, matrix, self.label(kind), shift, targets)
 
     def report(self, kind: str) -> SolveReport:
         """How the matrix of a kind is factorized, and how near to singular it is."""

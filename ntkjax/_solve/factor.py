@@ -4,10 +4,11 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ntkjax._jax_compat import is_concrete
-from ntkjax._solve.failure import not_positive_definite
+from ntkjax._solve.failure import check_fits, not_positive_definite
 from ntkjax._solve.host import factors_here, host_cholesky
 from ntkjax._solve.ladder import (
     CHOLESKY,
@@ -62,6 +63,11 @@ class Factor:
         """What was added to the diagonal beyond the regulariser."""
         return self.notes[1]
 
+    @property
+    def is_definite(self) -> Array:
+        """Whether no eigenvalue of the matrix was negative beyond rounding."""
+        return self.notes[2] >= self.notes[3]
+
 
 def factor_of(lower: Array, notes: Array) -> Factor:
     """What `laddered` returns, as a factor."""
@@ -79,6 +85,7 @@ def factorized(matrix: Array, name: str, regularizer: Regularizer, *, mends: boo
     shift = shift_of(matrix, regularizer)
     if not is_concrete((matrix, shift)):
         return factor_of(*laddered(shifted(matrix, shift)))
+    check_fits(matrix, name, regularizer, shift)
     found = _plain(matrix, shift)
     if found is None and mends:
         found = _mended(matrix, shift)
@@ -112,16 +119,18 @@ def _of_step(matrix: Array, shift: Array, jitter: Array, step: int) -> Factor | 
 
 def _mended(matrix: Array, shift: Array) -> Factor | None:
     """The factor with jitter or by eigenvalues; None where one is negative beyond rounding."""
-    jitter, last = jitters(diagonal_of(matrix) + shift)
+    diagonal = diagonal_of(matrix) + shift
+    if not np.max(diagonal) > 0:
+        return None  # All zero: there is nothing of which a jitter would be a rounding.
+    jitter, last = jitters(diagonal)
     while jitter <= last:
         found = _of_step(matrix, shift, jitter, JITTER)
         if found is not None:
             return found
         jitter = 10 * jitter
     lower, values, raised = eigen_factor(matrix, shift)
-    if not values[0] >= -rounding(values):
-        return None
-    return factor_of(lower, notes_of(EIGEN, raised, values[0], lower))
+    found = factor_of(lower, notes_of(EIGEN, raised, values[0], lower, -rounding(values)))
+    return found if found.is_definite else None
 
 
 @jax.jit

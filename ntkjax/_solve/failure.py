@@ -6,8 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.arrays import default_float
-from ntkjax._solve.regularizer import Regularizer, regularized, smallest_strength
+from ntkjax._solve.regularizer import (
+    Regularizer,
+    diagonal_of,
+    regularized,
+    smallest_strength,
+)
 
 
 class NotPositiveDefiniteError(ValueError):
@@ -16,7 +22,7 @@ class NotPositiveDefiniteError(ValueError):
     Args:
       message: what is wrong and what to do about it.
       smallest_eigenvalue: that of the kernel, with what the caller adds to its diagonal.
-      condition_number: the largest eigenvalue divided by the magnitude of the smallest.
+      condition_number: the largest magnitude of an eigenvalue divided by the smallest.
       jitter: the largest addition to the diagonal that was tried; 0 where none was.
       diag_reg: the smallest argument that would do, of two digits; None where none would.
 
@@ -49,6 +55,32 @@ class NotPositiveDefiniteError(ValueError):
         return type(self), (str(self), *values)
 
 
+def condition_number(eigenvalues: np.ndarray) -> float:
+    """That of a symmetric matrix, of whatever signs its eigenvalues are."""
+    sizes = np.abs(np.asarray(eigenvalues, np.float64))
+    return float(np.max(sizes) / np.min(sizes)) if np.all(sizes) else float("inf")
+
+
+def check_fits(matrix: Array, name: str, regularizer: Regularizer, shift: Array) -> None:
+    """Raises ValueError where a diagonal overflows with what is added to it."""
+    with np.errstate(over="ignore"):
+        if np.all(np.isfinite(np.asarray(diagonal_of(matrix)) + np.asarray(shift))):
+            return
+    raise ValueError(
+        f"{name} with {regularizer.name}={np.max(regularizer.strength):g} overflows {matrix.dtype} "
+        f"on its diagonal: pass a smaller {regularizer.name}, or a kernel in smaller units"
+    )
+
+
+def check_solution(name: str, solution: Array) -> None:
+    """Raises ValueError where a solution that has values is not finite, of finite numbers."""
+    if is_concrete(solution) and not np.all(np.isfinite(np.asarray(solution))):
+        raise ValueError(
+            f"{name} is so small beside the targets that the solution overflows "
+            f"{solution.dtype}: pass a kernel in larger units, or targets in smaller ones"
+        )
+
+
 def not_positive_definite(
     matrix: Array,
     name: str,
@@ -75,7 +107,7 @@ def not_positive_definite(
             mend = f"{regularizer.name}={strength:.1e} would do{_wider(matrix)}"
             if not regularizer.name:
                 mend = f"{strength:.1e} on its diagonal would do{_wider(matrix)}"
-    condition = high / abs(low) if low else float("inf")
+    condition = condition_number(eigenvalues)
     given = f" with {regularizer.name}={before:g}" if regularizer.name else ""
     tried = f", and {jitter:.2g} on its diagonal was not enough" if jitter else ""
     return NotPositiveDefiniteError(

@@ -43,10 +43,11 @@ def is_factor(lower: Array, diagonal: Array) -> Array:
 
 def jitters(diagonal: Array) -> tuple[Array, Array]:
     """The smallest jitter and the largest, for a matrix of a diagonal."""
-    size, eps = len(diagonal), float(jnp.finfo(diagonal.dtype).eps)
+    size, kind = len(diagonal), jnp.finfo(diagonal.dtype)
     top = jnp.max(jnp.abs(diagonal), initial=0)
-    first = eps * top + jnp.finfo(diagonal.dtype).tiny
-    return first, first * max(10.0 * size, 100.0)
+    first = float(kind.eps) * top + kind.tiny
+    # An infinite one would never be passed: a diagonal that overflows has no jitter.
+    return first, jnp.minimum(first * max(10.0 * size, 100.0), kind.max)
 
 
 def rounding(eigenvalues: Array) -> Array:
@@ -67,9 +68,13 @@ def eigen_factor(matrix: Array, shift: Array) -> tuple[Array, Array, Array]:
     return (upper * signs[:, None]).T, values, raised[0] - values[0]
 
 
-def notes_of(step: int, jitter: Any, smallest: Any, lower: Array) -> Array:
-    """How a factor came about: `[step, jitter, smallest eigenvalue]`, in its dtype."""
-    return jnp.stack([jnp.asarray(number, lower.dtype) for number in (step, jitter, smallest)])
+def notes_of(step: int, jitter: Any, smallest: Any, lower: Array, least: Any = 0) -> Array:
+    """How a factor came about: `[step, jitter, smallest eigenvalue, least one]`, in its dtype.
+
+    The least one is the eigenvalue, negative or 0, below which the smallest is no rounding.
+    """
+    numbers = step, jitter, smallest, least
+    return jnp.stack([jnp.asarray(number, lower.dtype) for number in numbers])
 
 
 @jax.custom_jvp
@@ -97,7 +102,7 @@ def laddered(matrix: Array) -> tuple[Array, Array]:
 
         def by_eigenvalues() -> tuple[Array, Array]:
             lower, values, raised = eigen_factor(matrix, zero)
-            return lower, notes_of(EIGEN, raised, values[0], lower)
+            return lower, notes_of(EIGEN, raised, values[0], lower, -rounding(values))
 
         return jax.lax.cond(
             stands(state),

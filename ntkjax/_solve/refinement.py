@@ -18,6 +18,7 @@ from jax import Array
 
 from ntkjax._jax_compat import double_precision
 from ntkjax._solve.factor import Factor, factor_solve
+from ntkjax._solve.failure import check_solution
 from ntkjax._solve.ladder import EIGEN
 from ntkjax._solve.symmetric import highest
 
@@ -25,8 +26,18 @@ from ntkjax._solve.symmetric import highest
 _STEPS, _ROWS = 5, 128
 
 
-def refined_solve(factor: Factor, matrix: Array, shift: Any, right: Array) -> Array:
+def refined_solve(factor: Factor, matrix: Array, name: str, shift: Any, right: Array) -> Array:
     """The solution of (matrix + shift) X = right, `(n,)` or `(n, k)`, given its factor.
+
+    Raises ValueError where it overflows; the message calls the matrix `name`.
+    """
+    solution = _solved(factor, matrix, shift, right)
+    check_solution(name, solution)
+    return solution
+
+
+def _solved(factor: Factor, matrix: Array, shift: Any, right: Array) -> Array:
+    """The same, whatever comes.
 
     `shift` is one number, or one for each row; the jitter of the factor is added to it. A float32
     factor is refined; of float64 there is no wider type to refine it in, and what eigenvalues were

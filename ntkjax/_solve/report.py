@@ -65,7 +65,7 @@ class SolveReport(NamedTuple):
 
 def report_of(upper: Array, notes: Array) -> SolveReport:
     """The report of a factor U and of the notes that came with it."""
-    step, jitter, smallest = notes
+    step, jitter, smallest = notes[0], notes[1], notes[2]
     low, high = extreme_eigenvalues(upper)
     is_exact = step > 1.5
     return SolveReport(

@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkjax._inference.modes import is_bounded
-from ntkjax._solve.failure import NotPositiveDefiniteError
+from ntkjax._inference.modes import check_semi_definite
 from ntkjax._spectrum.arguments import kernel_matrix, ridges, targets_matrix
 from ntkjax._spectrum.capacity import effective_dimension
 from ntkjax._spectrum.learning_curve import LearningCurve, learning_curve
@@ -44,17 +43,7 @@ def eigenvalues(kernel: Any) -> np.ndarray:
 
 def _descending(values: np.ndarray, rounding: float) -> np.ndarray:
     """Eigenvalues of K in ascending order as those of K / n, in descending order."""
-    low, high = float(values[0]), float(values[-1])
-    if not is_bounded(values, rounding):
-        raise NotPositiveDefiniteError(
-            f"kernel is not positive semi-definite: its smallest eigenvalue is {low:.3g}, its "
-            f"largest {high:.3g}: pass the kernel of some points with themselves, of which no "
-            "entries were changed",
-            low,
-            high / abs(low),
-            0.0,
-            None,
-        )
+    check_semi_definite(values, rounding, "kernel")
     return np.maximum(values[::-1], 0.0) / len(values)
 
 
@@ -120,7 +109,14 @@ class Spectrum:
         `(n, n_outputs)`.
         """
         y = targets_matrix(targets, len(self))
-        return np.mean((self.eigenvectors.T @ y) ** 2, axis=1) / len(self)
+        with np.errstate(over="ignore"):
+            power = np.mean((self.eigenvectors.T @ y) ** 2, axis=1) / len(self)
+        if not np.all(np.isfinite(power)):
+            raise ValueError(
+                f"targets of up to {np.max(np.abs(y)):.2g} have squares that float64 does not "
+                "hold: pass them in other units"
+            )
+        return power
 
     def alignment(self, targets: Any) -> np.ndarray:
         """The share of the targets' power in the first modes, `(n,)`: cumulative, up to 1.

@@ -1,5 +1,7 @@
 """Posteriors against the conditioning of a joint Gaussian through its precision matrix."""
 
+from types import SimpleNamespace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -124,6 +126,21 @@ def test_no_test_points():
     got = gp_inference(kernel_fn(x), y)("nngp", jnp.zeros((0, 7)), jnp.zeros((0, 0)))
     assert got.mean.shape == (0, 3)
     assert got.covariance.shape == (0, 0)
+
+
+def test_kernels_that_do_not_belong_together_are_refused():
+    """They would give negative variances, or a matrix that is no covariance."""
+    x, x_test, y = data()
+    train, cross, test = kernels(x, x_test)
+    for get in ("nngp", "ntk", "ntkgp"):
+        predict_fn = gp_inference(train, y)
+        predict_fn(get, cross, test)
+        large = SimpleNamespace(nngp=30 * cross.nngp, ntk=30 * cross.ntk)
+        if get != "ntk":
+            with pytest.raises(ValueError, match="k_test_test do not belong to one kernel"):
+                predict_fn(get, large, test)
+        with pytest.raises(ValueError, match="k_test_test must be symmetric"):
+            predict_fn(get, cross, np.triu(test.ntk if get == "ntkgp" else test.nngp))
 
 
 def test_integer_labels_take_the_dtype_of_the_kernel():

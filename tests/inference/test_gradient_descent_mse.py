@@ -151,6 +151,7 @@ def test_gradients_by_time_and_targets():
         (lambda: gradient_descent_mse(K, Y, -1.0), ["learning_rate"]),
         (lambda: gradient_descent_mse(-K, Y)(1.0), ["not positive definite", "diag_reg"]),
         (lambda: max_learning_rate(K[:3]), ["(3, 4)", "pairs of equal axes"]),
+        (lambda: max_learning_rate(-K), ["ntk_train_train is not positive semi-definite"]),
         (lambda: max_learning_rate(K, 0), ["y_train_size", "y_train.size"]),
         (lambda: max_learning_rate(K, momentum=1.0), ["momentum must be below 1"]),
     ],

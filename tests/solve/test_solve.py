@@ -86,6 +86,8 @@ def test_under_jit_the_same_through_values():
     assert report.method == "eigendecomposition"
     np.testing.assert_allclose(report.smallest_eigenvalue, -0.5)
     np.testing.assert_allclose(report.jitter, 0.5, rtol=1e-6)
+    # What has no finite diagonal has no factor; the program must end all the same.
+    run(1e10 * np.eye(12), B, 1e300)
 
 
 def test_an_indefinite_matrix_is_an_error_that_names_all():
@@ -227,6 +229,9 @@ WRONG = {
     "asymmetric": ((np.array([[1.0, 0.5], [0.0, 1.0]]), np.ones(2)), "matrix must be symmetric"),
     "NaN in matrix": ((np.full((2, 2), np.nan), np.ones(2)), "matrix must be finite"),
     "NaN in right": ((np.eye(2), np.full(2, np.inf)), "right must be finite"),
+    "zero": ((np.zeros((2, 2)), np.ones(2)), "its largest 0"),
+    "overflow": ((np.eye(2) * 1e-200, np.full(2, 1e200)), "so small beside the targets"),
+    "infinite": ((1e10 * np.eye(2), np.ones(2), 1e300), "diag_reg=1e\\+300 overflows float64"),
     "negative": ((np.eye(2), np.ones(2), -1.0), "diag_reg must be finite and at least 0"),
 }
 
@@ -236,3 +241,8 @@ def test_a_wrong_argument_is_named(name):
     arguments, phrase = WRONG[name]
     with pytest.raises(ValueError, match=phrase):
         solve(*arguments)
+
+
+def test_the_type_of_a_flag_is_checked():
+    with pytest.raises(TypeError, match="diag_reg_absolute_scale is 'no', expected True or False"):
+        solve(np.eye(2), np.ones(2), 0.0, "no")
