@@ -10,9 +10,12 @@ from jax import Array
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.arrays import as_floats, check_finite, describe
 from ntkjax._kernel.config import config
+from ntkjax._kernel.get import requested_names
 
 #: The name of the noise among parameters, and of what noise given point by point is multiplied by.
 NOISE, NOISE_FACTOR = "noise", "noise_factor"
+#: How many seeds there are.
+_SEEDS = 2**32
 
 
 def points(name: str, x: Any) -> Array:
@@ -109,13 +112,26 @@ def parameters(params: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return dict(params)
 
 
+def check_bounds(bounds: Mapping[str, Any] | None) -> None:
+    """Raises where bounds are not two numbers by name, in order."""
+    if bounds is None:
+        return
+    if not isinstance(bounds, Mapping):
+        raise TypeError(
+            f"bounds is {describe(bounds)}, expected pairs by name: pass {{'noise': (1e-3, 1.0)}}"
+        )
+    for name, pair in bounds.items():
+        interval(name, pair)
+
+
 def interval(name: str, bounds: Any) -> tuple[float, float]:
     """The bounds of one parameter, in order."""
-    if not isinstance(bounds, (tuple, list, np.ndarray)) or len(bounds) != 2:
+    try:
+        low, high = (float(bound) for bound in bounds)
+    except (TypeError, ValueError):
         raise ValueError(
             f"bounds[{name!r}] is {describe(bounds)}, expected (lowest, highest): pass (0.1, 10.0)"
-        )
-    low, high = (float(bound) for bound in bounds)
+        ) from None
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise ValueError(
             f"bounds[{name!r}]=({low:g}, {high:g}), expected two finite numbers, the lower one "
@@ -126,6 +142,40 @@ def interval(name: str, bounds: Any) -> tuple[float, float]:
             f"bounds[{name!r}] starts at {low:g}, and a variance is at least 0: pass (1e-6, 1.0)"
         )
     return low, high
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raises where an argument is not True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {describe(value)}, expected True or False: pass {name}=True")
+
+
+def one_kernel(get: Any) -> None:
+    """Raises where `get` does not name one kernel."""
+    requested_names(get, ("nngp", "ntk"), "the NNGP")
+    if not isinstance(get, str):
+        raise TypeError(
+            f"get is {describe(get)}, expected the name of one kernel, which is the covariance: "
+            "pass get='nngp' or get='ntk'"
+        )
+
+
+def seed_of(seed: Any) -> int:
+    """A seed that random numbers of JAX and NumPy take, and tell from all others."""
+    count_of("seed", seed, 0)
+    if seed >= _SEEDS:
+        raise ValueError(f"seed must be below 2**32, got {seed}: pass seed=1")
+    return int(seed)
+
+
+def like_seen(x: Array, seen: Array) -> Array:
+    """Points of the kind of those before: as many axes, and as many features."""
+    if x.ndim != seen.ndim or x.shape[-1] != seen.shape[-1]:
+        raise ValueError(
+            f"x has shape {x.shape}, and the training points {seen.shape}: pass points with as "
+            "many axes and features"
+        )
+    return x
 
 
 def count_of(name: str, value: Any, least: int = 1) -> int:
@@ -150,8 +200,31 @@ def check_names(name: str, given: Iterable[str], known: Iterable[str], mend: str
         )
 
 
+def check_values(values: Any, known: Iterable[str], mend: str) -> None:
+    """Raises where `params` of a likelihood are not numbers by name, among those that are known."""
+    if not isinstance(values, Mapping):
+        raise TypeError(
+            f"params is {describe(values)}, expected numbers by name: pass {{'W_std': 1.5}}"
+        )
+    check_names("params", values, known, mend)
+    for name, value in values.items():
+        array = as_floats(f"params[{name!r}]", value, warns=False)
+        check_finite(f"params[{name!r}]", array)
+        is_variance = name in (NOISE, NOISE_FACTOR)
+        if is_variance and is_concrete(array) and bool(np.any(np.asarray(array) < 0)):
+            raise ValueError(
+                f"params[{name!r}] must be at least 0, got {float(np.min(array)):g}: pass 0 or a "
+                "positive number"
+            )
+        if array.ndim:
+            raise ValueError(
+                f"params[{name!r}] has shape {array.shape}, expected one number: fit another "
+                "process for noise by points"
+            )
+
+
 def function_of(name: str, value: Any, known: Mapping[str, Callable[..., Any]]) -> Any:
     """One of several functions, by its name."""
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name}={describe(value)}, expected one of {', '.join(map(repr, known))}")
     return known[value]

@@ -67,6 +67,8 @@ def chosen(
         over = [name for name in numbers if name in free or name in bounds]
     if isinstance(over, str):
         over = (over,)
+    if not isinstance(over, (tuple, list, set, frozenset, dict)):
+        raise TypeError(f"over is {describe(over)}, expected names: pass over=['noise'], say")
     unknown = [name for name in over if name not in numbers]
     if unknown or not over:
         names = ", ".join(map(repr, numbers)) or "none"

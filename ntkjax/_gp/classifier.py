@@ -11,19 +11,22 @@ from jax import Array
 from ntkjax._gp import storage
 from ntkjax._gp.arguments import (
     NOISE,
-    check_names,
+    check_bounds,
+    check_values,
     count_of,
     function_of,
+    like_seen,
     noise_variance,
+    one_kernel,
     parameters,
     points,
+    seed_of,
 )
 from ntkjax._gp.covariance import Covariance, covariance_of
 from ntkjax._gp.fit import best_parameters, search_of
 from ntkjax._gp.labels import among, classes_of
 from ntkjax._gp.likelihoods import LIKELIHOODS, Learned, evidence_at, learned_of
 from ntkjax._kernel.arrays import as_floats, describe
-from ntkjax._kernel.get import requested_names
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,15 +101,21 @@ class GaussianProcessClassifier:
 
     def __post_init__(self) -> None:
         function_of("likelihood", self.likelihood, LIKELIHOODS)
-        noise_variance(self.noise)
+        if noise_variance(self.noise).ndim:
+            raise ValueError(
+                f"noise is {describe(self.noise)}, expected one variance for all targets of "
+                "'one_hot': pass noise=0.01, say"
+            )
         parameters(self.params)
+        check_bounds(self.bounds)
         epsilon = 1.0 if self.epsilon is None else self.epsilon
-        if not (np.ndim(epsilon) == 0 and 0 < epsilon < np.inf):
+        is_number = isinstance(epsilon, (int, float, np.number)) and np.isrealobj(epsilon)
+        if not (is_number and 0 < epsilon < np.inf):
             raise ValueError(
                 f"epsilon must be a positive number or None, got {describe(self.epsilon)}: pass "
                 "None to have it chosen"
             )
-        requested_names(self.get, ("nngp", "ntk"), "the NNGP")
+        one_kernel(self.get)
         self._covariance()
 
     def fit(self, x: Any, labels: Any) -> "GaussianProcessClassifier":
@@ -169,8 +178,9 @@ class GaussianProcessClassifier:
         Raises:
           ValueError: the classifier is not fitted, or inputs do not fit.
         """
-        learned, inputs = self._fitted("predict_proba"), points("x", x)
-        key = jax.random.key(count_of("seed", seed, 0))
+        learned = self._fitted("predict_proba")
+        inputs = like_seen(points("x", x), learned.x)
+        key = jax.random.key(seed_of(seed))
         return learned.probabilities(inputs, count_of("draws", draws), key)
 
     def predict(self, x: Any) -> np.ndarray:
@@ -217,7 +227,7 @@ class GaussianProcessClassifier:
             return learned.log_marginal_likelihood()
         known = (*(self.params or {}), *self._noise())
         mend = "pass a parameter of the network, or of 'one_hot' 'noise'"
-        check_names("params", params, known, mend)
+        check_values(params, known, mend)
         given = self.network, self.params, self.get
         return evidence_at(*given, params, learned.x, learned.data)
 
@@ -303,11 +313,12 @@ class GaussianProcessClassifier:
           The fitted classifier.
 
         Raises:
-          ValueError: the file holds none, is of a newer format, or its kernel is another one.
+          ValueError: the file holds none, is damaged, is of a newer format, or its kernel is
+            another one.
         """
         arrays, held = storage.read(path, storage.CLASSIFIER)
         flags = {name: held[name] for name in ("likelihood", "noise", "epsilon", "get")}
-        made = cls(network, **flags, **storage.options(held), classes=arrays.pop("classes"))
+        made = cls(network, **flags, **storage.options(held), classes=arrays["classes"])
         learned = learned_of(held["likelihood"], arrays, made._covariance())
         storage.check_kernel(made._covariance(), learned.x, arrays["probe"], path)
         return dataclasses.replace(made, _learned=learned)

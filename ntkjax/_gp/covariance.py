@@ -1,6 +1,7 @@
 """The covariance of a process: the kernel of a network, which may depend on parameters."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -66,6 +67,10 @@ def in_chunks(x: Array, of_chunk: Callable[[Array], tuple[Array, ...]]) -> tuple
 
 def covariance_of(network: Any, params: Mapping[str, Any] | None, get: str) -> Covariance:
     """The covariance of a triple, a kernel function, or a function of parameters to either."""
+    if params is not None:
+        given = f"params, {', '.join(map(repr, params)) or 'of which there are none'}"
+        mend = "pass lambda W_std: stax.serial(...) with params={'W_std': 1.0}, or params=None"
+        _check_call(network, "network", given, mend, **params)
     made = network if params is None else network(**params)
     if isinstance(made, tuple) and len(made) >= 3 and callable(made[2]):
         made = made[2]
@@ -77,4 +82,18 @@ def covariance_of(network: Any, params: Mapping[str, Any] | None, get: str) -> C
             "with params a function of them that returns either: pass stax.serial(...), or "
             "lambda W_std: stax.serial(...) with params={'W_std': 1.0}"
         )
+    mend = "pass stax.serial(...), or a function that takes these three"
+    _check_call(made, "kernel_fn", "x1, x2 and get", mend, None, None, get)
     return Covariance(made, get)
+
+
+def _check_call(function: Any, name: str, given: str, mend: str, *args: Any, **kw: Any) -> None:
+    """Raises TypeError where what the user passed is no function of some arguments."""
+    if not callable(function):
+        raise TypeError(f"{name} is {describe(function)}, expected a function of {given}: {mend}")
+    try:
+        inspect.signature(function).bind(*args, **kw)
+    except TypeError as error:
+        raise TypeError(f"{name} is no function of {given}, as it has {error}: {mend}") from None
+    except ValueError:
+        return  # Python knows no signature of it.

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._gp.arguments import check_names, count_of
+from ntkjax._gp.arguments import check_names, count_of, seed_of
 from ntkjax._gp.bounds import Box, chosen
 from ntkjax._gp.minimize import minimize
+from ntkjax._kernel.arrays import describe
 from ntkjax._scale.progress import progress
 
 
@@ -36,7 +37,12 @@ def search_of(
     over: Any, bounds: Any, optimizer: Any, steps: Any, restarts: Any, seed: Any
 ) -> Search:
     """The same, checked."""
-    counts = count_of("steps", steps), count_of("restarts", restarts, 0), count_of("seed", seed, 0)
+    counts = count_of("steps", steps), count_of("restarts", restarts, 0), seed_of(seed)
+    if optimizer is not None and not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise TypeError(
+            f"optimizer is {describe(optimizer)}, expected an optimizer of optax or None for "
+            "L-BFGS: pass optax.adam(0.1), say"
+        )
     return Search(over, dict(bounds or {}), optimizer, *counts)
 
 
@@ -66,7 +72,13 @@ def best_parameters(
     program = jax.jit(jax.value_and_grad(loss))
 
     def value_and_grad(free: Array) -> tuple[Array, Array]:
-        return program(free, *data)
+        try:
+            return program(free, *data)
+        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+            raise TypeError(
+                "network makes Python or NumPy numbers of its parameters, which optimize traces: "
+                f"compute with them by jax.numpy, without float() or if ({error})"
+            ) from error
 
     starts = [box.start, *box.draws(search.restarts, search.seed)]
     ends = []

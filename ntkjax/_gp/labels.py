@@ -36,9 +36,13 @@ def _names(labels: Any, count: int) -> np.ndarray:
             f"labels has shape {names.shape}, expected ({count},): pass a label for each of the "
             "points of x"
         )
-    if names.dtype.kind in "fc":
+    kinds = {type(name) for name in names.tolist()}
+    if len(kinds) > 1 or not kinds <= {bool, int, str}:
+        came = names.dtype
+        if names.dtype == object:
+            came = f"{names.dtype}, with {' and '.join(sorted(kind.__name__ for kind in kinds))}"
         raise ValueError(
-            f"labels has dtype {names.dtype}, expected integers, booleans or strings: pass "
-            "labels.astype(int), or use GaussianProcess for numbers"
+            f"labels has dtype {came}, expected integers, booleans or strings, one of these: pass "
+            "labels.astype(int) or labels.astype(str), or use GaussianProcess for numbers"
         )
     return names

@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from ntkjax._gp.arguments import NOISE, NOISE_FACTOR, check_names
+from ntkjax._gp.arguments import NOISE, NOISE_FACTOR, check_values
 from ntkjax._gp.covariance import covariance_of
 from ntkjax._gp.losses import gaussian_log_density, log_marginal_likelihood
 from ntkjax._gp.state import State
-from ntkjax._solve.regularizer import shifted
+from ntkjax._jax_compat import is_concrete
+from ntkjax._solve.factor import factorized
+from ntkjax._solve.regularizer import UNREGULARIZED, shifted
 
 
 def likelihood_of(state: State) -> Array:
@@ -49,7 +52,11 @@ def likelihood_at(
     """The log marginal likelihood at other values of some parameters, which may be traced."""
     known = (*(params or {}), NOISE, NOISE_FACTOR)
     mend = "pass a parameter of the network, 'noise', or 'noise_factor'"
-    check_names("params", values, known, mend)
+    check_values(values, known, mend)
     x, dtype = state.scaled(state.x), state.right.dtype
     matrix = noisy_covariance(network, params, get, values, x, state.noise, dtype)
-    return log_marginal_likelihood(matrix, state.right)
+    value = log_marginal_likelihood(matrix, state.right)
+    if is_concrete(value) and not np.isfinite(value):
+        # Minus infinity: the error says which noise would do.
+        factorized(matrix, "kernel_fn(x) with noise", UNREGULARIZED, mends=True)
+    return value

@@ -25,10 +25,14 @@ from ntkjax._solve.symmetric import highest
 
 @jax.custom_jvp
 def inverse_and_log_det(matrix: Array) -> tuple[Array, Array]:
-    """The inverse of a covariance and the logarithm of its determinant; mended, so never NaN."""
+    """The inverse of a covariance and the logarithm of its determinant; mended, so never NaN.
+
+    The logarithm is infinite where the matrix is indefinite, and no covariance of anything.
+    """
     factor = factor_of(*laddered(matrix))
     whitened = factor.whiten(jnp.eye(len(matrix), dtype=matrix.dtype))
-    return highest(whitened.T, whitened), factor.log_det()
+    log_det = jnp.where(factor.is_definite, factor.log_det(), jnp.inf)
+    return highest(whitened.T, whitened), log_det
 
 
 @inverse_and_log_det.defjvp
@@ -59,10 +63,11 @@ def left_out(inverse_diagonal: Array, weights: Array, right: Array) -> tuple[Arr
 
 def log_leave_one_out(matrix: Array, right: Array) -> Array:
     """The sum of the log densities of each target given all others."""
-    inverse, _ = inverse_and_log_det(matrix)
+    inverse, log_det = inverse_and_log_det(matrix)
     mean, variance = left_out(jnp.diagonal(inverse), highest(inverse, right), right)
     square = (right - mean) ** 2 / variance[:, None]
-    return -0.5 * jnp.sum(square + jnp.log(2 * math.pi * variance)[:, None])
+    density = -0.5 * jnp.sum(square + jnp.log(2 * math.pi * variance)[:, None])
+    return jnp.where(log_det < jnp.inf, density, -jnp.inf)
 
 
 #: By the names that users call them.

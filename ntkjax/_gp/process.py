@@ -12,13 +12,18 @@ from ntkjax._gp import storage
 from ntkjax._gp.arguments import (
     NOISE,
     NOISE_FACTOR,
+    check_bounds,
+    check_flag,
     count_of,
     function_of,
+    like_seen,
     mean_at,
     mean_of,
     noise_variance,
+    one_kernel,
     parameters,
     points,
+    seed_of,
     targets,
 )
 from ntkjax._gp.covariance import Covariance, covariance_of
@@ -28,7 +33,6 @@ from ntkjax._gp.losses import OBJECTIVES, left_out
 from ntkjax._gp.prediction import Prediction
 from ntkjax._gp.state import State, extended, fitted, gaussian_draws
 from ntkjax._inference.gaussian import Gaussian
-from ntkjax._kernel.get import requested_names
 from ntkjax._solve.report import SolveReport
 
 
@@ -101,7 +105,10 @@ class GaussianProcess:
         noise_variance(self.noise)
         mean_of(self.mean)
         parameters(self.params)
-        requested_names(self.get, ("nngp", "ntk"), "the NNGP")
+        check_bounds(self.bounds)
+        one_kernel(self.get)
+        check_flag("standardize_x", self.standardize_x)
+        check_flag("standardize_y", self.standardize_y)
         self._covariance()
 
     def fit(self, x: Any, y: Any) -> "GaussianProcess":
@@ -178,8 +185,10 @@ class GaussianProcess:
             for each training point.
         """
         state = self._fitted("predict")
-        inputs = points("x", x)
+        inputs = like_seen(points("x", x), state.x)
         scaled = state.scaled(inputs)
+        check_flag("covariance", covariance)
+        check_flag("noisy", noisy)
         if noisy and state.noise.ndim:
             raise ValueError(
                 "predict: noisy=True, but noise is given for each training point: pass noisy=False "
@@ -215,7 +224,8 @@ class GaussianProcess:
           ValueError: inputs do not fit; `count` is no positive whole number.
         """
         number, inputs = count_of("count", count), points("x", x)
-        key = jax.random.key(count_of("seed", seed, 0))
+        key = jax.random.key(seed_of(seed))
+        check_flag("prior", prior)
         state = self._state
         if state is None:
             joint = self._covariance().matrix(inputs)
@@ -223,7 +233,7 @@ class GaussianProcess:
             columns = prior_mean.shape[1]
             normal = jax.random.normal(key, (number, len(inputs), columns), joint.dtype)
             return (prior_mean[None] + gaussian_draws(joint, normal))[:, :, 0]
-        scaled, columns = state.scaled(inputs), state.y.shape[1]
+        scaled, columns = state.scaled(like_seen(inputs, state.x)), state.y.shape[1]
         if prior:
             joint = state.covariance.matrix(scaled).astype(state.weights.dtype)
             mean = jnp.zeros((len(inputs), columns), joint.dtype)
@@ -357,8 +367,8 @@ class GaussianProcess:
           The fitted process.
 
         Raises:
-          ValueError: the file holds none, is of a newer format, or its kernel is another one; the
-            mean was a function and is not passed.
+          ValueError: the file holds none, is damaged, or of a newer format; its kernel is another
+            one; the mean was a function and is not passed, or is another one.
         """
         arrays, held = storage.read(path, storage.PROCESS)
         mean = held["mean"] if mean is None else mean
@@ -369,6 +379,7 @@ class GaussianProcess:
         made = cls(network, noise, mean, **options)
         state = storage.state_of(arrays, held["is_vector"], made._covariance())
         storage.check_kernel(made._covariance(), state.scaled(state.x), arrays["probe"], path)
+        storage.check_mean(state, mean, path)
         return dataclasses.replace(made, _state=state)
 
     @property

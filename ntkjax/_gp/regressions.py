@@ -152,7 +152,7 @@ def _regressions(
 def read(arrays: Mapping[str, Any], covariance: Covariance) -> Regressions:
     """What `Regressions.arrays` has written."""
     states = []
-    while f"lower_{len(states)}" in arrays:
+    while not states or f"lower_{len(states)}" in arrays:
         i = len(states)
         own = {name: arrays[f"{name}_{i}"] for name in _OWN}
         shared = {name: arrays[name] for name in _SHARED}

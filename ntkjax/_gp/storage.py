@@ -7,6 +7,8 @@ kernel with the one stored.
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,9 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ntkjax._gp.arguments import mean_at
 from ntkjax._gp.covariance import Covariance
 from ntkjax._gp.scaling import Scaling
 from ntkjax._gp.state import State
+from ntkjax._kernel.arrays import describe
 from ntkjax._solve.factor import Factor
 
 #: What files call themselves.
@@ -32,25 +36,64 @@ _PROBES = 5
 def write(path: Any, kind: str, arrays: Mapping[str, Any], description: dict[str, Any]) -> None:
     """Store arrays, and a description that JSON can hold."""
     text = json.dumps({"kind": kind, "version": _VERSION, **description})
-    with open(os.fspath(path), "wb") as file:
+    with open(_path(path), "wb") as file:
         held: Any = {name: np.asarray(array) for name, array in arrays.items()}
         np.savez(file, description=np.array(text), **held)
 
 
-def read(path: Any, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read(path: Any, kind: str) -> "tuple[Held, Held]":
     """The arrays and the description of a file that `write` has made."""
-    with np.load(os.fspath(path), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    text = arrays.pop("description", None)
-    description = {} if text is None else json.loads(str(text))
-    if description.get("kind") != kind:
+    with open(_path(path), "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise _damaged(path, "it is no NumPy archive, or its end is missing")
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            description = json.loads(str(arrays.pop("description", "{}")))
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
+            raise _damaged(path, error) from error
+    if not isinstance(description, dict) or description.get("kind") != kind:
         raise ValueError(f"{path} holds no {kind}: pass a file that its method save has written")
+    if not isinstance(description.get("version"), int):
+        raise _damaged(path, "it does not say its format")
     if description["version"] > _VERSION:
         raise ValueError(
             f"{path} has format {description['version']}, and this version of ntkjax reads formats "
             f"up to {_VERSION}: install a newer ntkjax"
         )
-    return arrays, description
+    _check_finite(path, arrays)
+    return Held(path, arrays), Held(path, description)
+
+
+def _path(path: Any) -> str | bytes:
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"path is {describe(path)}, expected that of a file: pass 'process.npz'")
+    return os.fspath(path)
+
+
+def _damaged(path: Any, why: Any) -> ValueError:
+    return ValueError(f"{path} cannot be read: {why}; save the process again")
+
+
+class Held(dict[str, Any]):
+    """What a file holds by name; what it lacks is an error that names the file."""
+
+    def __init__(self, path: Any, held: Mapping[str, Any]) -> None:
+        super().__init__(held)
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise _damaged(self._path, f"it lacks {name!r}")
+
+
+def _check_finite(path: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises where arrays hold something else than finite numbers and, for labels, strings."""
+    for name, array in arrays.items():
+        is_number = array.dtype.kind in "biuf"
+        if (not is_number and array.dtype.kind != "U") or (
+            is_number and not np.all(np.isfinite(array))
+        ):
+            raise _damaged(path, f"its array {name!r} holds something else than finite numbers")
 
 
 def numbers(params: Any, bounds: Any, history: Any) -> dict[str, Any]:
@@ -89,6 +132,14 @@ def arrays_of(state: State) -> dict[str, Any]:
 
 def state_of(arrays: Mapping[str, Any], is_vector: bool, covariance: Covariance) -> State:
     """The state that arrays describe."""
+    n, k = arrays["y"].shape
+    shapes = {"x": arrays["x"].shape, "y": (n, k), "right": (n, k), "weights": (n, k)}
+    for name, shape in {**shapes, "lower": (n, n)}.items():
+        if arrays[name].shape != shape or len(arrays[name]) != n:
+            raise ValueError(
+                f"the file is damaged: its array {name!r} has shape {arrays[name].shape}, with "
+                f"{n} points; save the process again"
+            )
     a = {name: jnp.asarray(array) for name, array in arrays.items()}
     x_scaling, y_scaling = (Scaling(a[f"{axis}_mean"], a[f"{axis}_std"]) for axis in "xy")
     factor = Factor(jnp.asarray(arrays["lower"].T), a["notes"])
@@ -109,4 +160,15 @@ def check_kernel(covariance: Covariance, x: Array, stored: np.ndarray, path: Any
         raise ValueError(
             f"network has another kernel than the one with which {path} was saved: their values on "
             f"its first points differ by {gap:.2g}; pass the same network"
+        )
+
+
+def check_mean(state: State, mean: Any, path: Any) -> None:
+    """Raises where a prior mean is not the one that was taken from the targets of a state."""
+    prior = mean_at(mean, state.x, state.y)
+    gap = jnp.max(jnp.abs(state.back(state.x, state.right, mean) - state.y))
+    if not gap <= 1e-4 * (jnp.max(jnp.abs(state.y)) + jnp.max(jnp.abs(prior))):
+        raise ValueError(
+            f"mean is another one than that with which {path} was saved: targets differ by "
+            f"{float(gap):.2g}; pass the same mean"
         )

@@ -9,9 +9,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from ntkjax._gp.arguments import parameters
+from ntkjax._gp.arguments import one_kernel, parameters
 from ntkjax._gp.covariance import covariance_of, in_chunks
-from ntkjax._kernel.get import requested_names
 
 
 def tinygp_kernel(network: Any, params: Mapping[str, Any] | None = None, get: str = "nngp") -> Any:
@@ -53,7 +52,7 @@ def tinygp_kernel(network: Any, params: Mapping[str, Any] | None = None, get: st
       ...     process = tinygp.GaussianProcess(kernel, x, diag=0.01)
       ...     assert np.isfinite(process.log_probability(np.sin(x)))
     """
-    requested_names(get, ("nngp", "ntk"), "the NNGP")
+    one_kernel(get)
     parameters(params)
     covariance_of(network, params, get)
     return _kernel_class()(None if params is None else dict(params), network, get)

@@ -113,6 +113,30 @@ WRONG = {
         lambda: GaussianProcessClassifier(smooth(), "one_hot").fit(X[:9], LABELS[:9]).concentration,
         "'one_hot' has none",
     ),
+    "labels of two types": (
+        lambda: GaussianProcessClassifier(smooth()).fit(X[:2], np.array(["a", 1], object)),
+        "dtype object, with int and str",
+    ),
+    "no labels": (
+        lambda: GaussianProcessClassifier(smooth()).fit(X[:2], np.array(["a", None], object)),
+        "dtype object, with NoneType and str",
+    ),
+    "text for epsilon": (lambda: GaussianProcessClassifier(smooth(), epsilon="a"), "epsilon must"),
+    "type of likelihood": (lambda: GaussianProcessClassifier(smooth(), [1]), "likelihood=[1]"),
+    "noise by points": (
+        lambda: GaussianProcessClassifier(smooth(), "one_hot", noise=np.ones(9)),
+        "noise is ndarray of shape (9,), expected one variance",
+    ),
+    "features": (lambda: FITTED.predict(X[:, :1]), "and the training points (9, 2)"),
+    "indefinite": (
+        lambda: GaussianProcessClassifier(lambda *x: smooth()(*x) - 9).fit(X, LABELS),
+        "kernel_fn(x) with the noise of each point is not positive definite",
+    ),
+    "negative noise of a likelihood": (
+        lambda: GaussianProcessClassifier(smooth(), "one_hot").fit(X[:9], LABELS[:9])
+        .log_marginal_likelihood({"noise": -1.0}),
+        "params['noise'] must be at least 0",
+    ),
     "unfitted": (lambda: GaussianProcessClassifier(smooth()).predict(X), "call fit first"),
 }  # fmt: skip
 

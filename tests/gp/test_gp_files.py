@@ -47,6 +47,9 @@ def test_a_mean_is_code_and_is_passed_again(tmp_path):
     process.save(tmp_path / "process.npz")
     with pytest.raises(ValueError, match="the prior mean was a function"):
         GaussianProcess.load(tmp_path / "process.npz", smooth)
+    for other in (0.0, lambda x: 2 * x[:, 0]):
+        with pytest.raises(ValueError, match="mean is another one than that with which"):
+            GaussianProcess.load(tmp_path / "process.npz", smooth, other)
     again = GaussianProcess.load(tmp_path / "process.npz", smooth, mean)
     np.testing.assert_array_equal(again.predict(X_TEST).mean, process.predict(X_TEST).mean)
 
@@ -66,6 +69,61 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
             GaussianProcess.load(path, smooth)
     with pytest.raises(ValueError, match="save: the process has seen no points"):
         GaussianProcess(smooth()).save(path)
+
+
+def changed(path, description=(), **arrays):
+    """Writes a file with some arrays and words of its description changed, None taken out."""
+    with np.load(path) as archive:
+        held = dict(archive)
+    words = {**json.loads(str(held["description"])), **dict(description)}
+    held["description"] = np.array(json.dumps({k: v for k, v in words.items() if v is not None}))
+    held.update(arrays)
+    np.savez(path, **{name: array for name, array in held.items() if array is not None})
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flipped(path):
+    """With another byte in the middle of the arrays."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+#: What may happen to a file, and what is said of it.
+DAMAGES = {
+    "empty": (lambda path: path.write_bytes(b""), "it is no NumPy archive"),
+    "text": (lambda path: path.write_text("a process"), "it is no NumPy archive"),
+    "cut": (cut, "or its end is missing"),
+    "flipped": (flipped, "cannot be read: Bad|cannot be read: Error|cannot be read: Overlapped"),
+    "no version": (lambda path: changed(path, {"version": None}), "it does not say its format"),
+    "no flag": (lambda path: changed(path, {"get": None}), "it lacks 'get'"),
+    "no weights": (lambda path: changed(path, weights=None), "it lacks 'weights'"),
+    "NaN": (lambda path: changed(path, weights=np.full((30, 2), np.nan)), "than finite numbers"),
+    "text for numbers": (lambda path: changed(path, noise=np.array("a")), "noise"),
+    "fewer": (lambda path: changed(path, weights=np.ones((3, 2))), r"has shape \(3, 2\), with 30"),
+}
+
+
+@pytest.mark.parametrize("name", list(DAMAGES))
+def test_a_damaged_file_says_what_is_wrong_with_it(name, tmp_path):
+    path = tmp_path / "process.npz"
+    made().save(path)
+    damage, phrase = DAMAGES[name]
+    damage(path)
+    with pytest.raises((ValueError, TypeError), match=phrase):
+        GaussianProcess.load(path, smooth)
+
+
+def test_what_later_versions_add_is_passed_over(tmp_path):
+    path = tmp_path / "process.npz"
+    made().save(path)
+    changed(path, {"more": 1}, more=np.ones(3))
+    assert GaussianProcess.load(path, smooth).is_fitted
+    with pytest.raises(TypeError, match="path is None, expected that of a file"):
+        GaussianProcess.load(None, smooth)
 
 
 #: Likelihood, labels, options.
