@@ -86,11 +86,12 @@ class NTKClassifier(ClassifierMixin, KernelEstimator):
         check_classification_targets(y)
         self.classes_, labels = np.unique(column_or_1d(y, warn=True), return_inverse=True)
         weights = sample_weights(sample_weight, X)
-        counted = labels if weights is None else labels[weights > 0]
-        check_classes(name, self.classes_[np.unique(counted)])
+        check_class_weight(name, self.class_weight, least=0.0)
         if self.class_weight is not None:
             of_classes = compute_sample_weight(self.class_weight, y)
             weights = of_classes if weights is None else weights * of_classes
+        counted = labels if weights is None else labels[weights > 0]
+        check_classes(name, self.classes_[np.unique(counted)])
         count = len(self.classes_)
         targets = np.where(labels[:, None] == np.arange(count), 1.0, -1.0)
         targets = targets[:, 1:] if count == 2 else targets
@@ -113,10 +114,17 @@ class NTKClassifier(ClassifierMixin, KernelEstimator):
         return self.classes_[best]
 
 
+def check_class_weight(owner: str, weights: Any, **bounds: float) -> None:
+    """Raises where a dict of class weights holds something else than numbers within bounds."""
+    if isinstance(weights, dict):
+        for label, weight in weights.items():
+            checked_number(owner, f"class_weight[{label!r}]", weight, **bounds)
+
+
 def check_classes(owner: str, classes: np.ndarray) -> None:
     """A classifier needs two classes."""
     if len(classes) < 2:
         raise ValueError(
-            f"{owner}: y has one class only, {classes[0]!r}, among the rows whose weight is not "
-            "0; a classifier needs rows of at least two classes."
+            f"{owner}: y has one class only, {classes.tolist()[0]!r}, among the rows whose weight "
+            "is not 0; a classifier needs rows of at least two classes."
         )

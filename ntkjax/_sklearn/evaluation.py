@@ -18,6 +18,7 @@ import numpy as np
 
 from ntkjax._jax_compat import double_precision
 from ntkjax._kernel.arguments import shapes_of_plan
+from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.kernel_fn import KernelFn
 from ntkjax._kernel.plan.network import network_graph
 from ntkjax._sklearn.architecture import Recipe, Structure
@@ -104,7 +105,19 @@ def _made(
         numbers = recipe.numbers
         results = [call(numbers, a[1], b[1]) for a, b in pairs]
     for pair, result in zip(pairs, results, strict=True):
-        yield pair, np.asarray(result)
+        yield pair, _array(recipe, result, len(pair[0][1]), len(pair[1][1]))
+
+
+def _array(recipe: Recipe, result: Any, n1: int, n2: int) -> np.ndarray:
+    """What a kernel function returns for rows, a number for each pair of them."""
+    array = np.asarray(result)
+    if array.dtype.kind not in "biuf" or array.shape[-2:] != (n1, n2):
+        raise ValueError(
+            f"network: its {recipe.get} of {n1} and {n2} rows is {describe(result)}, expected "
+            f"numbers of shape ({n1}, {n2}); end the network with Flatten or GlobalAvgPool and "
+            "Dense, or return a number for each pair of rows."
+        )
+    return array
 
 
 @functools.lru_cache(maxsize=256)

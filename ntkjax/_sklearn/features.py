@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from ntkjax._kernel.arrays import describe
 from ntkjax._sklearn.base import SQRT_2, KernelEstimator
 from ntkjax._sklearn.cache import kernel_of
+from ntkjax._sklearn.solve import check_semi_definite
 
 
 class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, KernelEstimator):
@@ -45,7 +46,8 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, KernelEstim
       feature_names_in_: their names, where X is a DataFrame.
 
     Raises:
-      ValueError: at `fit`, for a parameter out of its range or data that scikit-learn refuses.
+      ValueError: at `fit`, for a parameter out of its range, data that scikit-learn refuses, or an
+        indefinite kernel.
 
     Source: Williams & Seeger 2001, "Using the Nyström method to speed up kernel machines".
 
@@ -102,6 +104,7 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, KernelEstim
         self.component_indices_ = order[:count]
         self.components_ = X[self.component_indices_]
         values, vectors = linalg.eigh(kernel_of(recipe, self.components_))
+        check_semi_definite(type(self).__name__, values)
         # Below rounding, directions of the basis are not there.
         kept = values > len(values) * np.finfo(float).eps * max(values[-1], 0.0)
         inverse = np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)

@@ -7,6 +7,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
+from ntkjax._kernel.arrays import describe
 from ntkjax._sklearn import evaluation
 from ntkjax._sklearn.architecture import Parameters, Recipe, checked_number, recipe_of
 from ntkjax._sklearn.base import SQRT_2, KernelEstimator
@@ -79,13 +80,14 @@ class NTKKernel(Kernel):
     def hyperparameter_W_std(self) -> Hyperparameter:
         """`W_std` and its bounds."""
         bounds = self.W_std_bounds if self.network is None else "fixed"
-        return Hyperparameter("W_std", "numeric", bounds)
+        return Hyperparameter("W_std", "numeric", _checked_bounds("W_std_bounds", bounds))
 
     @property
     def hyperparameter_b_std(self) -> Hyperparameter:
         """`b_std` and its bounds; 0 has no logarithm."""
         is_free = self.network is None and self.b_std != 0
-        return Hyperparameter("b_std", "numeric", self.b_std_bounds if is_free else "fixed")
+        bounds = self.b_std_bounds if is_free else "fixed"
+        return Hyperparameter("b_std", "numeric", _checked_bounds("b_std_bounds", bounds))
 
     def _recipe(self) -> Recipe:
         return recipe_of("NTKKernel", Parameters.of(self))
@@ -104,7 +106,7 @@ class NTKKernel(Kernel):
         recipe = self._recipe()
         X = _rows(X)
         if not eval_gradient:
-            return kernel_of(recipe, X, None if Y is None else _rows(Y))
+            return kernel_of(recipe, X, None if Y is None else _rows(Y, X.shape[1]))
         if Y is not None:
             raise ValueError("NTKKernel: eval_gradient=True with Y; leave Y out.")
         free = [not h.fixed for h in (self.hyperparameter_W_std, self.hyperparameter_b_std)]
@@ -134,10 +136,30 @@ class NTKKernel(Kernel):
         )
 
 
-def _rows(X: Any) -> np.ndarray:
-    """Rows of float64; one number a row where there is no second axis."""
+def _rows(X: Any, features: int | None = None) -> np.ndarray:
+    """Rows of float64, one or more; one number a row where there is no second axis."""
     X = np.asarray(X, np.float64)
-    return X if X.ndim == 2 else X.reshape(len(X), -1)
+    X = X if X.ndim == 2 else X.reshape(np.shape(X)[0] if X.ndim else 0, -1)
+    if not X.size or (features is not None and X.shape[1] != features):
+        wanted = "(n, d), with n and d of at least 1" if features is None else f"(n, {features})"
+        raise ValueError(f"NTKKernel: rows have shape {X.shape}, expected {wanted}.")
+    return X
+
+
+def _checked_bounds(name: str, bounds: Any) -> Any:
+    """Bounds of a hyperparameter as scikit-learn takes them, in order."""
+    if isinstance(bounds, str) and bounds == "fixed":
+        return bounds
+    try:
+        low, high = np.ravel(np.asarray(bounds, np.float64)).tolist()
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not 0 < low <= high < np.inf:
+        raise ValueError(
+            f"NTKKernel: {name}={describe(bounds)}, expected two positive numbers, the lower one "
+            "first, or 'fixed'."
+        )
+    return low, high
 
 
 class NNGPRegressor(MultiOutputMixin, RegressorMixin, KernelEstimator):
@@ -218,6 +240,11 @@ class NNGPRegressor(MultiOutputMixin, RegressorMixin, KernelEstimator):
         for value in np.ravel(self.alpha).tolist():
             checked_number(type(self).__name__, "alpha", value, above=0.0)
         X, y = self._checked_rows(recipe, X, y=y, multi_output=True, y_numeric=True)
+        if np.shape(self.alpha) not in ((), (len(X),)):
+            raise ValueError(
+                f"{type(self).__name__}: alpha has shape {np.shape(self.alpha)}, expected one "
+                f"number or ({len(X)},), a variance for each row."
+            )
         given = self._parameters._asdict()
         optimizer: Any = self.optimizer
         self.gp_ = GaussianProcessRegressor(

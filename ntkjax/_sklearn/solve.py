@@ -4,6 +4,17 @@ import numpy as np
 from scipy import linalg
 
 
+def check_semi_definite(owner: str, values: np.ndarray) -> None:
+    """Raises where eigenvalues in ascending order are negative by more than rounding."""
+    rounding = 10 * len(values) * np.finfo(float).eps * np.max(np.abs(values))
+    if values[0] < -rounding:
+        raise ValueError(
+            f"{owner}: the kernel of the network is indefinite: its eigenvalues are from "
+            f"{values[0]:.3g} to {values[-1]:.3g}; pass a network whose kernel is positive "
+            "semi-definite."
+        )
+
+
 def ridge_coefficients(
     owner: str, kernel: np.ndarray, targets: np.ndarray, alpha: float, weights: np.ndarray | None
 ) -> np.ndarray:

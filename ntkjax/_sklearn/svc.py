@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy import linalg
 from sklearn.base import ClassifierMixin
 from sklearn.svm import SVC
 from sklearn.utils.multiclass import check_classification_targets
@@ -11,7 +12,8 @@ from sklearn.utils.validation import column_or_1d
 from ntkjax._sklearn.architecture import checked_number
 from ntkjax._sklearn.base import SQRT_2, KernelEstimator
 from ntkjax._sklearn.cache import kernel_of
-from ntkjax._sklearn.classifier import check_classes
+from ntkjax._sklearn.classifier import check_class_weight, check_classes
+from ntkjax._sklearn.solve import check_semi_definite
 
 
 class NTKSVC(ClassifierMixin, KernelEstimator):
@@ -94,7 +96,7 @@ class NTKSVC(ClassifierMixin, KernelEstimator):
         """Fit to rows (n, features) and labels (n,).
 
         Raises:
-          ValueError: data or parameters out of range, or one class only.
+          ValueError: data or parameters out of range, one class only, or an indefinite kernel.
         """
         name = type(self).__name__
         recipe = self._new_recipe()
@@ -103,10 +105,14 @@ class NTKSVC(ClassifierMixin, KernelEstimator):
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
         check_classes(name, np.unique(y))
+        check_class_weight(name, self.class_weight, above=0.0)
         own = ("C", "class_weight", "tol", "max_iter", "cache_size", "decision_function_shape",
                "break_ties")  # fmt: skip
         svc = SVC(kernel="precomputed", **{key: getattr(self, key) for key in own})
-        self.svc_ = svc.fit(kernel_of(recipe, X), y)
+        kernel = kernel_of(recipe, X)
+        if not recipe.structure.is_ours:  # Kernels of networks are positive semi-definite.
+            check_semi_definite(name, linalg.eigvalsh(kernel))
+        self.svc_ = svc.fit(kernel, y)
         self.classes_ = self.svc_.classes_
         self.support_ = self.svc_.support_
         self.support_vectors_ = X[self.support_]

@@ -172,6 +172,23 @@ def test_what_single_models_refuse():
         NTKFeatures(0).fit(X)
     with pytest.raises(ValueError, match="Negative values in data"):
         NTKRegressor(depth=1).fit(X, Y, -np.ones(20))
+    for kind in (NTKSVC, NTKFeatures):
+        with pytest.raises(ValueError, match="the kernel of the network is indefinite"):
+            kind(network=indefinite).fit(X, LABELS)
+    for kind in (NTKRegressor, NTKSVC):
+        with pytest.raises(ValueError, match=r"its ntk of 128 and 128 rows is None, expected num"):
+            kind(network=lambda *arguments: None).fit(X, LABELS)
+    for kind, weights in ((NTKClassifier, {0: -1.0, 1: 1.0}), (NTKSVC, {0: np.nan, 1: 1.0})):
+        with pytest.raises(ValueError, match=r"class_weight\[0\]=(-1.0|nan), expected a finite"):
+            kind(depth=1, class_weight=weights).fit(X, LABELS)
+    with pytest.raises(ValueError, match="one class only"):
+        NTKClassifier(depth=1, class_weight={0: 0.0, 1: 1.0}).fit(X, LABELS)
+    with pytest.raises(ValueError, match=r"alpha has shape \(20, 1\), expected one number or"):
+        NNGPRegressor(depth=1, alpha=np.ones((20, 1))).fit(X, Y)
+    with pytest.raises(ValueError, match=r"W_std_bounds=\(2, 1\), expected two positive numbers"):
+        _ = NTKKernel(depth=1, W_std_bounds=(2, 1)).theta
+    with pytest.raises(ValueError, match=r"rows have shape \(20, 1\), expected \(n, "):
+        NTKKernel(depth=1)(X, X[:, :1])
     with pytest.raises(ValueError, match="leave Y out"):
         NTKKernel(depth=1)(X, X, eval_gradient=True)
 
