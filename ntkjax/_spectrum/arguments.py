@@ -13,7 +13,8 @@ from ntkjax._solve.symmetric import symmetrized
 
 def numbers(name: str, value: Any) -> np.ndarray:
     """Finite real numbers in float64."""
-    array = real_array(name, value)
+    with double_precision():  # In which numbers of Python are float64.
+        array = real_array(name, value)
     if not is_concrete(array):
         raise TypeError(
             f"{name} is traced, but ntkjax.spectrum looks at values: call it outside of jax.jit, "

@@ -69,6 +69,12 @@ def test_power_and_alignment():
     np.testing.assert_allclose(first[[1, 2]], [0, 1], atol=1e-15)
 
 
+def test_numbers_of_python_are_float64_whatever_the_setting():
+    with jax.enable_x64(False):
+        assert effective_dimension([1.0], 0.1) == 1 / 1.1
+        assert effective_dimension([1.0], 1e300) == 1e-300
+
+
 @pytest.mark.parametrize("ridge", [0.0, 0.05, 3.0])
 def test_cross_validation_is_that_of_refits(ridge):
     spectrum, errors = Spectrum(KERNEL), []
@@ -100,6 +106,11 @@ def test_cross_validation_is_that_of_refits(ridge):
         (lambda: jax.jit(eigenvalues)(KERNEL), TypeError, "traced.*outside of jax.jit"),
         (lambda: Spectrum(KERNEL).power(Y[:3]), ValueError, r"shape \(3, 2\), expected \(12,\)"),
         (lambda: Spectrum(KERNEL).power(Y * np.inf), ValueError, "targets must be finite"),
+        (
+            lambda: Spectrum(KERNEL).alignment(1e200 * Y),
+            ValueError,
+            "squares that float64 does not",
+        ),
         (lambda: Spectrum(KERNEL).alignment(0 * Y), ValueError, "targets are all zero"),
         (lambda: Spectrum(KERNEL).effective_dimension(-1.0), ValueError, "ridge must be at least"),
         (lambda: effective_dimension([[1.0]], 1.0), ValueError, r"expected \(n,\)"),
