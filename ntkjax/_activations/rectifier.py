@@ -15,6 +15,7 @@ obtuse angle, with its own delta and gap,
     E f'(u) f'(v)    = a b + (b - a)^2 / (2 pi) t.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -24,7 +25,7 @@ import numpy as np
 from jax import Array
 
 from ntkjax._activations.angle import Angle, Deviation, Turn, nearly_opposite, signed_root
-from ntkjax._kernel.algebra.boundary import materialized
+from ntkjax._kernel.algebra.boundary import linear_kept, linear_stored
 from ntkjax._kernel.algebra.operation import operation, static
 from ntkjax._kernel.algebra.pairs import Pairs, added
 from ntkjax._kernel.algebra.tangents import instantiated, is_zero
@@ -115,6 +116,7 @@ def _transformed_jvp(how: tuple[bool, bool], primals: Any, tangents: Any) -> tup
     (is_excess, acute), (rectifier, first, second, given) = how, primals
     d_rectifier, *changes = tangents
     d_first, d_second, d_given = instantiated(changes)
+    d_given = dataclasses.replace(d_given, moment=linear_kept(d_given.moment))
     made = _transformed(how, *primals)
     root = signed_root(first, second, given.moment, acute=acute)
     ntk = given.ntk
@@ -124,9 +126,8 @@ def _transformed_jvp(how: tuple[bool, bool], primals: Any, tangents: Any) -> tup
         if not acute:
             cosine = jnp.where(jnp.signbit(root), -cosine, cosine)
         ntk = added(ntk, product * cosine)
-    # Backwards, one program of what is stored here.
-    operands = (d_first.std, d_second.std, d_given), (rectifier, root, first, second, ntk)
-    change = materialized(lambda of: _change(is_excess, acute, *of), operands)
+    operands = (rectifier, root, first, second, ntk), (d_first.std, d_second.std, d_given)
+    change = linear_stored(functools.partial(_change, is_excess, acute), *operands)
     if is_zero(d_rectifier):
         return made, change
     _, of_slopes = jax.jvp(
@@ -137,7 +138,7 @@ def _transformed_jvp(how: tuple[bool, bool], primals: Any, tangents: Any) -> tup
     return made, jax.tree.map(jnp.add, change, of_slopes)
 
 
-def _change(is_excess: bool, acute: bool, changes: tuple[Array, Array, Pairs], known: Any) -> Pairs:
+def _change(is_excess: bool, acute: bool, known: Any, changes: tuple[Array, Array, Pairs]) -> Pairs:
     """How the pairs after f change with deviations, distances and tangent kernels.
 
     In the terms of `Turn`, of the signs the upper ones where the angle is not obtuse:

@@ -9,6 +9,7 @@ own, four to nine times slower in all, and barriers end its compilation with an 
 folding knows no barriers (found with jax 0.11.2 on an H100).
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.experimental.xla_metadata import set_xla_metadata
+
+from ntkjax._kernel.algebra.linear import LinearStep, Map
 
 
 def materialized(fn: Callable[[Any], Any], operands: Any) -> Any:
@@ -45,43 +48,48 @@ def recomputed(fn: Callable[..., Any]) -> Callable[..., Any]:
     return jax.checkpoint(fn, prevent_cse=False)
 
 
-def linear_materialized(
-    fn: Callable[[Array, Any], Array],
-    x: Array,
-    weights: Any,
-    steps: Sequence[Callable[[Array, Any], Array]],
-) -> Array:
-    """`fn(x, weights)`, which is linear in x, with stored cotangents; the weights are constants.
+def linear_stored(fn: Map, known: Any, x: Any, steps: Sequence[Map] = ()) -> Any:
+    """`fn(known, x)`, which is linear in x, with stored cotangents.
 
     On the way back through a convolution, XLA would compute the cotangent anew for every tap. So
-    there `fn` is computed in `steps`, and the result of each is stored. One step pads along one
-    axis: of paddings within paddings, XLA would ask for each number whether it lies in any of them.
+    there the transpose is that of `steps`, which make the same of x, and the result of each is
+    stored. One step pads along one axis: of paddings within paddings, XLA would ask for each number
+    whether it lies in any of them.
     """
-    wrapped = jax.custom_jvp(lambda x, weights: fn(x, weights))
+    steps = steps if steps and jax.default_backend() == "cpu" else [fn]
 
-    @wrapped.defjvp
-    def jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-        (x, weights), (dx, _) = primals, tangents
-        out = fn(x, weights)
-        if jax.default_backend() != "cpu":
-            return out, fn(dx, weights)
-        for step in steps:
-            dx = _called(lambda dx, step=step: step(dx, weights), dx)
-        return out, dx
+    def backwards(known: Any, cotangent: Any) -> Any:
+        like = [jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), x)]
+        for step in steps[:-1]:
+            like.append(jax.eval_shape(step, known, like[-1]))
+        for step, before in zip(reversed(steps), reversed(like), strict=True):
+            cotangent = _stored(functools.partial(_transposed, step, before), known, cotangent)
+        return cotangent
 
-    return wrapped(x, weights)
+    return LinearStep(fn, backwards)(known, x)
+
+
+def _transposed(step: Map, like: Any, known: Any, cotangent: Any) -> Any:
+    """What the transpose of a step, whose input is `like` this, makes of a cotangent."""
+    (change,) = jax.linear_transpose(lambda x: step(known, x), like)(cotangent)
+    return change
+
+
+def linear_kept(x: Any) -> Any:
+    """x, stored where it is a tangent, so that XLA does not make it anew for each that needs it."""
+    return LinearStep(lambda _, x: _stored(lambda x: x, x), lambda _, cotangent: cotangent)(None, x)
 
 
 def linear_broadcast(x: Array, shape: tuple[int, ...]) -> Array:
     """x, broadcast to a shape, of which backwards the cotangent is stored before it is summed."""
+    return linear_stored(lambda _, x: jnp.broadcast_to(x, shape), None, x)
+
+
+def _stored(fn: Callable[..., Any], *operands: Any) -> Any:
+    """`fn(*operands)`, computed once and stored; on accelerators, as XLA sees fit."""
     if jax.default_backend() != "cpu":
-        return jnp.broadcast_to(x, shape)
-    return _called(lambda x: jnp.broadcast_to(x, shape), x)
-
-
-def _called(fn: Callable[[Any], Any], operands: Any) -> Any:
-    """`fn(operands)`, as a call that XLA must not inline; it may inline calls inside."""
-    return _call(fn)(operands)
+        return fn(*operands)
+    return _call(lambda operands: fn(*operands))(operands)
 
 
 def _call(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:

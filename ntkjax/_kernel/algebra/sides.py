@@ -6,7 +6,6 @@ are, v[0] v[1] v[2] v[3]; those of a second image as v[1] v[2] v[3] v[0].
 """
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ntkjax._kernel.algebra.diagonals import Diagonals, Shift, rings
+from ntkjax._kernel.algebra.linear import LinearStep
 
 #: For each spatial axis, how many entries a row holds before its first and after its last.
 Halo = tuple[tuple[int, int], ...]
@@ -95,39 +95,39 @@ class Side:
         return self.is_second and not isinstance(shift, int)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def _seen(
     periods: tuple[int, ...], lengths: tuple[int, ...], lead: int, image_map: Array, starts: Any
 ) -> Array:
-    """`_ringed_map` from starts that a loop decides."""
-    return _ringed_map(image_map, periods, starts, lengths, lead)
+    """`_ringed_map` from starts that a loop decides.
 
-
-@_seen.defjvp
-def _seen_jvp(
-    periods: tuple[int, ...], lengths: tuple[int, ...], lead: int, primals: Any, tangents: Any
-) -> tuple[Array, Array]:
-    """Of a map that is turned in full, then extended by its halo.
-
-    To turn forwards is the transpose of turning back; so is it written, and backwards it is again a
-    window that reads, not one that is added into zeros.
+    Backwards the halo is folded onto the entries that it repeats, then the whole is turned back:
+    windows that read, not ones that are added into zeros.
     """
-    (image_map, starts), (change, _) = primals, tangents
+    shape = image_map.shape
 
-    def turned_back(array: Array) -> Array:
-        back = tuple(
-            -start % period if period > 1 else start
-            for start, period in zip(starts, periods, strict=True)
-        )
-        return _ringed_map(array, periods, back, periods, lead)
+    def seen(starts: Any, image_map: Array) -> Array:
+        return _ringed_map(image_map, periods, starts, lengths, lead)
 
-    (turned,) = jax.linear_transpose(turned_back, image_map)(change)
-    for axis, (length, period) in enumerate(zip(lengths, periods, strict=True), lead):
-        if turned.shape[axis] < length and turned.shape[axis] == period:
-            copies = [turned] * (length // period)
-            rest = lax.slice_in_dim(turned, 0, length % period, axis=axis)
-            turned = jnp.concatenate([*copies, rest], axis)
-    return _seen(periods, lengths, lead, image_map, starts), turned
+    def added_back(starts: Any, cotangent: Array) -> Array:
+        for axis, period in enumerate(periods, lead):
+            if cotangent.shape[axis] > shape[axis]:
+                cotangent = _folded(cotangent, axis, period)
+        back = tuple(-start % period for start, period in zip(starts, periods, strict=True))
+        return _ringed_map(cotangent, periods, back, periods, lead)
+
+    return LinearStep(seen, added_back)(starts, image_map)
+
+
+def _folded(array: Array, axis: int, period: int) -> Array:
+    """The sum of the parts of a row, each a period long and the last one shorter."""
+    length = array.shape[axis]
+    total = lax.slice_in_dim(array, 0, period, axis=axis)
+    for start in range(period, length, period):
+        part = lax.slice_in_dim(array, start, min(start + period, length), axis=axis)
+        rest = [(0, 0)] * array.ndim
+        rest[axis] = (0, period - part.shape[axis])
+        total = total + jnp.pad(part, rest)
+    return total
 
 
 def _ringed_map(

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ntkjax._kernel.algebra.boundary import linear_materialized, materialized
+from ntkjax._kernel.algebra.boundary import linear_stored, materialized
 from ntkjax._kernel.algebra.diagonals import Diagonals, Rows, Shift, rings
 from ntkjax._kernel.algebra.image import Image
 from ntkjax._kernel.algebra.lanes import along_positions
@@ -163,18 +163,18 @@ def _over_all_taps(array: Array, masks: Masks, axes: Axes) -> Array:
         return _over_taps(array, axes, axis, masks[axis], later)
 
     if all(window.stride == 1 for window, _, _ in axes):
-        steps = [lambda array, masks: _scattered(array, masks, axes)]
+        steps = [lambda masks, array: _scattered(array, masks, axes)]
     else:
         steps = [
-            lambda array, masks, axis=axis: _over_taps(array, axes, axis, masks[axis])
+            lambda masks, array, axis=axis: _over_taps(array, axes, axis, masks[axis])
             for axis in range(len(axes))
         ]
     *others, final = steps
-    return linear_materialized(
-        lambda array, masks: over_taps(array, masks) * (1 / count),
-        array,
+    return linear_stored(
+        lambda masks, array: over_taps(array, masks) * (1 / count),
         masks,
-        [*others, lambda array, masks: final(array, masks) * (1 / count)],
+        array,
+        [*others, lambda masks, array: final(masks, array) * (1 / count)],
     )
 
 
