@@ -64,9 +64,12 @@ class KnownNetwork:
 
 def in_dtype(part: Part, dtype: Any) -> Part:
     """The same network, its traced numbers in the dtype of the kernel, as Python's numbers are."""
+    made: dict[int, Any] = {}
 
     def converted(leaf: Any) -> Any:
-        is_float = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, np.floating)
-        return jnp.asarray(leaf, dtype) if is_float else leaf
+        if not hasattr(leaf, "dtype") or not jnp.issubdtype(leaf.dtype, np.floating):
+            return leaf
+        # Numbers that are one stay one.
+        return made.setdefault(id(leaf), jnp.asarray(leaf, dtype))
 
     return jax.tree.map(converted, part)

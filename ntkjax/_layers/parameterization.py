@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, random
 
+from ntkjax._kernel.algebra.shared import squared
 from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.operations.affine import Affine
 from ntkjax._layers.checks import check_choice, check_count, check_number, show
@@ -56,8 +57,8 @@ class Scales:
     def affine(self, channels: int, receptive: int = 1, groups: int = 1) -> Affine:
         """The kernel's affine map, where each output reads `receptive` positions, of one group."""
         return Affine(
-            self.w_std**2,
-            None if self.b_std is None else self.b_std**2,
+            squared(self.w_std),
+            None if self.b_std is None else squared(self.b_std),
             self.width(channels),
             receptive / self.s[0] if self.is_standard else None,
             groups,

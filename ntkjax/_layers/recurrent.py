@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array, lax, random
 
 from ntkjax._kernel.algebra.graph import Copies, Join, Named, Parallel, Part
+from ntkjax._kernel.algebra.shared import squared
 from ntkjax._kernel.arrays import describe
 from ntkjax._kernel.kernel_fn import KernelFn
 from ntkjax._kernel.operations.combine import ChannelConcat
@@ -133,7 +134,14 @@ def Recurrent(
 
     one_way, way_back = (
         Recurrence(
-            dual.activation, w_std**2, u_std**2, bias**2, start**2, width, is_sequence, reverse
+            dual.activation,
+            squared(w_std),
+            squared(u_std),
+            squared(bias),
+            squared(start),
+            width,
+            is_sequence,
+            reverse,
         )
         for reverse in (False, True)
     )

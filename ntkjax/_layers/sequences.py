@@ -7,6 +7,7 @@ from jax import Array, random
 
 from ntkjax._kernel.algebra.graph import Graph, Structure, Value, single
 from ntkjax._kernel.algebra.operation import LayerError, operation, static
+from ntkjax._kernel.algebra.shared import squared
 from ntkjax._kernel.operations.positions import AddPositions, Embeddings
 from ntkjax._kernel.operations.tokens import TokenTable
 from ntkjax._layers.checks import Shape, check_axis, check_count, check_number, show
@@ -74,7 +75,7 @@ def Embedding(vocab_size: int, out_dim: int, W_std: Scalar = 1.0) -> Layer:
         vectors = table[jnp.where(is_known, index, 0).astype(int)]
         return jnp.where(is_known[..., None], jnp.asarray(std, table.dtype) * vectors, 0.0)
 
-    part = _Tokens(std**2, count, width)
+    part = _Tokens(squared(std), count, width)
     return make_layer(
         "Embedding", f"{count}, {width}, W_std={show(std)}", (part,), init_fn, apply_fn, (0, -1)
     )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkjax._kernel.algebra.boundary import linear_materialized, materialized
+from ntkjax._kernel.algebra.boundary import linear_stored, materialized
 
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="XLA on CPU alone")
 
@@ -39,10 +39,10 @@ def test_calls_stay_and_those_within_do_not():
 def test_cotangents_of_linear_functions_are_stored():
     def made(x):
         steps = (
-            lambda x, _: sum(jnp.roll(x, i, 0) * (1 + i) for i in range(3)),
-            lambda x, _: sum(jnp.roll(x, j, 1) * (2 - j) for j in range(3)),
+            lambda _, x: sum(jnp.roll(x, i, 0) * (1 + i) for i in range(3)),
+            lambda _, x: sum(jnp.roll(x, j, 1) * (2 - j) for j in range(3)),
         )
-        return jnp.sum(_smooth(linear_materialized(lambda x, _: _taps(x), x, None, steps)))
+        return jnp.sum(_smooth(linear_stored(lambda _, x: _taps(x), None, x, steps)))
 
     x = jnp.asarray(np.random.default_rng(0).standard_normal((40, 50)), jnp.float32)
     assert _calls(made, x) == 0

@@ -64,9 +64,7 @@ class _Flat:
     @property
     def transposed(self) -> "_Flat":
         """The transpose, whose own is this step."""
-        return _Flat(
-            self.backwards, self.forwards, self.known, self.after, self.before, self.axes
-        )
+        return _Flat(self.backwards, self.forwards, self.known, self.after, self.before, self.axes)
 
     def of(self, known: Sequence[Array], x: Sequence[Array]) -> list[Array]:
         """The leaves of what the step makes."""

@@ -23,6 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ntkjax._jax_compat import is_concrete, is_within_program
 from ntkjax._kernel.algebra.graph import Part, Value, map_value
+from ntkjax._kernel.engine.by_numbers import by_numbers
 from ntkjax._kernel.engine.evaluate import (
     evaluate,
     finished,
@@ -58,7 +59,9 @@ def carried_out(
         shapes = shapes_of((part, items))
     # Within a program, also what does not depend on its arguments is a part of it.
     if is_within_program() or not is_concrete((part, items)):
-        return _compiled(_one_program)(part, items, structure, request, resources.alone())
+        program = _compiled(_one_program)
+        how = structure, request, resources.alone()
+        return by_numbers(lambda part, items: program(part, items, *how), part, items)
     tiling, may_be_unscaled = _tiling(*shapes, structure, request, resources)
     if may_be_unscaled:
         is_unscaled = _compiled(_are_alike, _QUICKLY)(part, items, structure, request, None)
