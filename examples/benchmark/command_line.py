@@ -11,7 +11,7 @@ PARTS = {
     "blocks": "cost per entry of row 1 by block size",
     "depths": "... by depth",
     "sizes": "... by image size",
-    "gradients": "gradients of a loss through the kernel, of four networks (minutes)",
+    "gradients": "gradients of a loss through the kernel, of five networks (minutes)",
     "activations": "every nonlinearity, between two dense layers (minutes)",
     "accuracy": "float32 against float64 at near-equal points",
     "memory": f"peak memory of row 1 with a {MEMORY_BLOCK} x {MEMORY_BLOCK} block (minutes)",

@@ -15,20 +15,28 @@ from processes import Worker, WorkerError, in_turn
 from spec import OURS, PEER, Spec
 from tables import NOTHING, Table, case_notes, difference_cell
 
-PARTS = ("value", "gradient")
-
 
 class Gradient(NamedTuple):
-    """A network, and the numbers of images that are learned and of those that it is tested on."""
+    """A network, and the numbers of images that are learned and of those that it is tested on.
+
+    The gradient is that by the images that are learned, or by `W_std` and `b_std`.
+    """
 
     title: str
     network: str
     options: Mapping[str, Any]
     block: tuple[int, int]
     fits_peer: bool = True
+    by_numbers: bool = False
+    shape: tuple[int, ...] = IMAGE
 
-    def spec(self, package: str, part: str) -> Spec:
-        return Spec(package, self.network, self.options, IMAGE, self.block, loss=part)
+    def specs(self, package: str) -> dict[str, Spec]:
+        """Of the loss alone, and with its gradient."""
+        losses = {"value": "value", "gradient": "slopes" if self.by_numbers else "gradient"}
+        return {
+            part: Spec(package, self.network, self.options, self.shape, self.block, loss=loss)
+            for part, loss in losses.items()
+        }
 
 
 GRADIENTS = (
@@ -42,6 +50,11 @@ GRADIENTS = (
         "5 x (Conv, Relu), GlobalAvgPool, Dense", "convolutional",
         {"depth": 5, "pooling": "GlobalAvgPool"}, (10, 10), fits_peer=False,
     ),
+    Gradient(
+        "by W_std and b_std: 21 x (Conv, Relu), GlobalAvgPool, Dense; 16 x 16 pixels",
+        "convolutional", {"depth": 21, "pooling": "GlobalAvgPool"}, (4, 4), by_numbers=True,
+        shape=(16, 16, 3),
+    ),
 )  # fmt: skip
 
 
@@ -53,9 +66,9 @@ def measure_gradient(
     workers = {}
     with ExitStack() as stack:
         for package in python if case.fits_peer else [OURS]:
-            for part in PARTS:
+            for part, spec in case.specs(package).items():
                 try:
-                    worker = Worker(python[package], case.spec(package, part))
+                    worker = Worker(python[package], spec)
                 except WorkerError as error:
                     record["notes"][f"{package}, {part}"] = str(error)
                     say(f"{package}, {part}: {error}")

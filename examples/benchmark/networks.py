@@ -22,9 +22,10 @@ def build(stax: Any, name: str, options: Mapping[str, Any]) -> Any:
     return NETWORKS[name](stax, **options)
 
 
-def convolutional(stax: Any, depth: int, pooling: str) -> Any:
-    """`depth` convolutions; `pooling` is GlobalAvgPool or Flatten."""
-    return stax.serial(*convolutions(stax, depth), getattr(stax, pooling)(), dense(stax))
+def convolutional(stax: Any, depth: int, pooling: str, **stds: Any) -> Any:
+    """`depth` convolutions; `pooling` is GlobalAvgPool or Flatten; `stds` are W_std and b_std."""
+    layers = convolutions(stax, depth, **stds)
+    return stax.serial(*layers, getattr(stax, pooling)(), dense(stax, **stds))
 
 
 def myrtle5(stax: Any) -> Any:
@@ -109,16 +110,16 @@ def erf_dual(cov12: Any, var1: Any, var2: Any) -> Any:
     return 2 / jnp.pi * jnp.arcsin(2 * cov12 / jnp.sqrt((1 + 2 * var1) * (1 + 2 * var2)))
 
 
-def convolutions(stax: Any, depth: int) -> list[Any]:
-    return [layer for _ in range(depth) for layer in (conv(stax), stax.Relu())]
+def convolutions(stax: Any, depth: int, **stds: Any) -> list[Any]:
+    return [layer for _ in range(depth) for layer in (conv(stax, **stds), stax.Relu())]
 
 
-def conv(stax: Any) -> Any:
-    return stax.Conv(WIDTH, (3, 3), **SAME)
+def conv(stax: Any, **stds: Any) -> Any:
+    return stax.Conv(WIDTH, (3, 3), **(SAME | stds))
 
 
-def dense(stax: Any) -> Any:
-    return stax.Dense(WIDTH, W_std=W_STD, b_std=B_STD)
+def dense(stax: Any, **stds: Any) -> Any:
+    return stax.Dense(WIDTH, **({"W_std": W_STD, "b_std": B_STD} | stds))
 
 
 def nonlinearity(stax: Any, name: str) -> Any:

@@ -21,7 +21,8 @@ class Spec(NamedTuple):
     twins: float = 0.0
     # The answer contains the kernel between the first points, this many on either side.
     keep: int = 8
-    # Instead of the kernel, the loss of dataset distillation through it: "value" or "gradient".
+    # Instead of the kernel, the loss of dataset distillation through it, or its derivatives:
+    # "value", "gradient" (by the images) or "slopes" (by W_std and b_std).
     loss: str = ""
 
     def to_json(self) -> str:

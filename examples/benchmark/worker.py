@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from networks import MissingLayerError, build
+from networks import B_STD, W_STD, MissingLayerError, build
 from spec import PEER, Spec
 
 GET = ("nngp", "ntk")
@@ -72,28 +72,33 @@ def kernel_of(spec: Spec) -> Callable[[Any, Any], Any]:
 
 
 def loss_of(spec: Spec) -> Callable[[Any, Any], Any]:
-    """The loss of kernel inducing points x1 on targets x2, or its gradient by x1, as a matrix.
+    """The loss of kernel inducing points x1 on targets x2, or what is derived from it, as a matrix.
 
     Nguyen et al. 2021, arXiv 2011.00050, eq. 3: half the mean squared error of the ridge regression
     on x1, with a ridge of 1e-3 times the mean of the diagonal.
     """
-    kernel_fn = kernel_fn_of(spec)
+    stax = import_module(f"{spec.package}.stax")
     labels = [
         np.random.default_rng([2, side]).normal(size=(count, CLASSES)).astype(spec.dtype)
         for side, count in enumerate(spec.block)
     ]
 
-    def loss(x1: Any, x2: Any) -> Any:
+    def loss(x1: Any, x2: Any, stds: Any) -> Any:
+        kernel_fn = build(stax, spec.network, {**spec.options, **stds})[2]
         gram, across = kernel_fn(x1, None, "ntk"), kernel_fn(x2, x1, "ntk")
         ridge = 1e-3 * jnp.mean(jnp.diagonal(gram))
         weights = jnp.linalg.solve(gram + ridge * jnp.eye(len(gram), dtype=gram.dtype), labels[0])
         return 0.5 * jnp.mean((across @ weights - labels[1]) ** 2)
 
+    if spec.loss == "slopes":
+        slopes = jax.jit(jax.value_and_grad(loss, 2))
+        stds = {"W_std": jnp.asarray(W_STD), "b_std": jnp.asarray(B_STD)}
+        return lambda x1, x2: jnp.stack(jax.tree.leaves(slopes(x1, x2, stds)[1]))[None]
     if spec.loss == "value":
         value = jax.jit(loss)
-        return lambda x1, x2: value(x1, x2)[None, None]
+        return lambda x1, x2: value(x1, x2, {})[None, None]
     gradient = jax.jit(jax.value_and_grad(loss))
-    return lambda x1, x2: gradient(x1, x2)[1].reshape(len(x1), -1)
+    return lambda x1, x2: gradient(x1, x2, {})[1].reshape(len(x1), -1)
 
 
 def inputs(spec: Spec, start: list[int]) -> tuple[jax.Array, jax.Array | None]:

@@ -77,7 +77,7 @@ def test_nonlinearities_are_compared_by_the_pair():
 
 
 def test_gradients_stand_beside_their_loss_and_the_peer():
-    flat, _, _, pooled = GRADIENTS
+    flat, _, _, pooled, _ = GRADIENTS
     both = {
         "case": flat.title,
         f"{OURS}, value": made_up_side([0.01]),

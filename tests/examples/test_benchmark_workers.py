@@ -69,6 +69,23 @@ def test_a_gradient_is_that_of_the_loss():
     np.testing.assert_allclose(answer["ntk"], gradient, rtol=1e-3, atol=1e-6)
 
 
+def test_slopes_are_those_of_the_loss():
+    options = {"depth": 1, "pooling": "GlobalAvgPool"}
+    spec = TINY._replace(
+        network="convolutional", options=options, shape=(4, 4, 3), block=(2, 3), dtype="float64"
+    )
+    x1, x2 = worker.inputs(spec, [0, 0])
+    found = worker.loss_of(spec._replace(loss="slopes"))(x1, x2)
+    for i, (name, value) in enumerate([("W_std", worker.W_STD), ("b_std", worker.B_STD)]):
+        ends = [
+            worker.loss_of(spec._replace(options={**options, name: value + step}, loss="value"))(
+                x1, x2
+            )
+            for step in (1e-5, -1e-5)
+        ]
+        np.testing.assert_allclose(found[0, i], (ends[0] - ends[1])[0, 0] / 2e-5, rtol=1e-6)
+
+
 def test_a_spec_survives_the_command_line():
     assert Spec.from_json(TINY.to_json()) == TINY
 

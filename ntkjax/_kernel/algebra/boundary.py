@@ -57,9 +57,10 @@ def linear_stored(fn: Map, known: Any, x: Any, steps: Sequence[Map] = ()) -> Any
     whether it lies in any of them.
     """
     steps = steps if steps and jax.default_backend() == "cpu" else [fn]
+    start = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), x)
 
     def backwards(known: Any, cotangent: Any) -> Any:
-        like = [jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), x)]
+        like = [start]
         for step in steps[:-1]:
             like.append(jax.eval_shape(step, known, like[-1]))
         for step, before in zip(reversed(steps), reversed(like), strict=True):
