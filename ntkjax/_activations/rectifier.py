@@ -116,6 +116,7 @@ def _transformed_jvp(how: tuple[bool, bool], primals: Any, tangents: Any) -> tup
     (is_excess, acute), (rectifier, first, second, given) = how, primals
     d_rectifier, *changes = tangents
     d_first, d_second, d_given = instantiated(changes)
+    # Distances and tangent kernels both change with it.
     d_given = dataclasses.replace(d_given, moment=linear_kept(d_given.moment))
     made = _transformed(how, *primals)
     root = signed_root(first, second, given.moment, acute=acute)
