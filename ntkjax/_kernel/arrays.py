@@ -20,6 +20,8 @@ from ntkjax._jax_compat import is_concrete
 
 #: How many items of a list of arrays a message shows.
 _FEW = 4
+#: How many entries of an array are looked at together.
+_BOOLEANS = 2**20
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
@@ -207,10 +209,17 @@ def check_all_finite(named: Sequence[tuple[str, Any]]) -> None:
 def _are_finite(arrays: Sequence[Array | np.ndarray]) -> bool:
     """Whether all entries of some arrays, all of which are on the host or none, are finite."""
     if is_on_host(arrays[0]):  # NumPy reads them where they are, and compiles nothing.
-        return all(np.isfinite(np.asarray(array)).all() for array in arrays)
+        return all(_is_finite_on_host(np.atleast_1d(np.asarray(array))) for array in arrays)
     # Known here also within a program of the caller's.
     with jax.ensure_compile_time_eval():
         return bool(_have_finite_entries(arrays))
+
+
+def _is_finite_on_host(array: np.ndarray) -> bool:
+    """The same of one array, some rows at a time: NumPy makes a boolean for each entry."""
+    rows = max(1, _BOOLEANS * len(array) // max(array.size, 1))
+    parts = (array[i : i + rows] for i in range(0, len(array), rows))
+    return all(np.isfinite(part).all() for part in parts)
 
 
 @jax.jit

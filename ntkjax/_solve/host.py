@@ -19,7 +19,7 @@ from jax import Array
 from ntkjax._kernel.arrays import is_on_host
 
 #: Rows of a block, and the alignment with which JAX takes an array of NumPy as it is.
-_ROWS, _ALIGNMENT = 128, 64
+_ROWS, _ALIGNMENT = 64, 64
 
 
 def factors_here(matrix: Array) -> bool:

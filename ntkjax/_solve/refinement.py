@@ -23,7 +23,7 @@ from ntkjax._solve.ladder import EIGEN
 from ntkjax._solve.symmetric import highest
 
 #: Most refinements, and rows that are converted to float64 at a time.
-_STEPS, _ROWS = 5, 128
+_STEPS, _ROWS = 5, 64
 
 
 def refined_solve(factor: Factor, matrix: Array, name: str, shift: Any, right: Array) -> Array:

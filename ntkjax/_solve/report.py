@@ -82,16 +82,17 @@ def extreme_eigenvalues(upper: Array) -> tuple[Array, Array]:
     """The smallest and the largest eigenvalue of Uᵀ U, by Lanczos' method with both it and U."""
     if not len(upper):
         return jnp.ones((), upper.dtype), jnp.ones((), upper.dtype)
-    # Of the matrix in units of its diagonal, with which nothing overflows. The vectors are scaled,
-    # not the factor, which would take another matrix.
-    unit = jnp.max(jnp.sum(upper**2, axis=0))
-    root = jnp.sqrt(unit)
+    # Of the matrix in units of the square of U's largest entry, with which nothing overflows. The
+    # vectors are scaled, not the factor, which would take another matrix.
+    root = jnp.max(jnp.abs(upper))
+    unit = root**2
 
     def inverse(vector: Array) -> Array:
         return root * jax.scipy.linalg.cho_solve((upper.T, True), root * vector)
 
     def product(vector: Array) -> Array:
-        return highest(upper.T, highest(upper, vector / root)) / root
+        # The vector from the left: Uᵀ from the left would be a copy of U.
+        return highest(highest(upper, vector / root), upper) / root
 
     high = _largest(product, len(upper), upper.dtype)
     return unit / _largest(inverse, len(upper), upper.dtype), unit * high

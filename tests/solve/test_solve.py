@@ -149,6 +149,16 @@ def test_a_solve_holds_the_matrix_its_factor_and_little_else(monkeypatch):
         assert temporary < 0.2 * matrix.nbytes, name
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_program_of_a_solve_copies_a_large_factor(dtype):
+    """XLA copies what it transposes only from some size on, at which nothing is computed here."""
+    n = 7000
+    upper, right = (jax.ShapeDtypeStruct(shape, dtype) for shape in ((n, n), (n, 1)))
+    for program, arguments in ((factor_solve, (upper, right)), (extreme_eigenvalues, (upper,))):
+        temporary = program.lower(*arguments).compile().memory_analysis().temp_size_in_bytes
+        assert temporary < 0.05 * n * n * upper.dtype.itemsize
+
+
 def test_refinement_restores_the_digits_of_float32():
     """Of more points than a block on the host has, whose factor is rounded from float64."""
     rng = np.random.default_rng(3)
