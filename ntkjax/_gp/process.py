@@ -277,9 +277,7 @@ class GaussianProcess:
         Source: Rasmussen and Williams 2006, equations 5.10 to 5.12.
         """
         state = self._fitted("leave_one_out")
-        eye = jnp.eye(len(state.x), dtype=state.weights.dtype)
-        diagonal = jnp.sum(state.factor.whiten(eye) ** 2, axis=0)
-        mean, variance = left_out(diagonal, state.weights, state.right)
+        mean, variance = left_out(state.inverse_diagonal(), state.weights, state.right)
         mean = state.back(state.x, mean, self.mean)
         return Prediction(
             state.shaped(mean), state.shaped(state.y_scaling.variance(variance[:, None]))

@@ -72,6 +72,16 @@ class State:
         check_variances(_KERNELS, diagonal_of(covariance), diagonal_of(prior))
         return mean, covariance
 
+    def inverse_diagonal(self) -> Array:
+        """The diagonal of the inverse of the covariance, `(n,)`, some columns at a time."""
+        n, dtype = len(self.x), self.weights.dtype
+
+        def of_columns(places: Array) -> tuple[Array, ...]:
+            columns = jnp.zeros((n, len(places)), dtype).at[places, jnp.arange(len(places))].set(1)
+            return (jnp.sum(self.factor.whiten(columns) ** 2, axis=0),)
+
+        return in_chunks(jnp.arange(n), of_columns)[0]
+
     def back(self, x: Array, scaled_mean: Array, mean: Any) -> Array:
         """A scaled mean `(m, k)` at points, in the units of the user."""
         prior = mean_at(mean, x, scaled_mean)

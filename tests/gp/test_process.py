@@ -213,3 +213,12 @@ def test_the_ntk_may_be_the_covariance():
     process = GaussianProcess(smooth(), 0.1, get="ntk").fit(X, Y)
     mean, _ = posterior(kernel(X, X) + 0.5, kernel(X_TEST, X) + 0.5, kernel(X_TEST, X_TEST), Y, 0.1)
     np.testing.assert_allclose(process.predict(X_TEST).mean, mean, **CLOSE)
+
+
+def test_leaving_one_out_of_more_points_than_are_solved_for_together():
+    x = np.random.default_rng(1).normal(size=(300, 2))
+    y = np.sin(x[:, 0])
+    found = GaussianProcess(smooth(), 0.1).fit(x, y).leave_one_out()
+    inverse = np.linalg.inv(kernel(x, x) + 0.1 * np.eye(300))
+    np.testing.assert_allclose(found.variance, 1 / np.diag(inverse), rtol=1e-9)
+    np.testing.assert_allclose(found.mean, y - inverse @ y / np.diag(inverse), atol=1e-9)
