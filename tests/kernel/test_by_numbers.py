@@ -110,6 +110,15 @@ def test_second_derivatives(second):
         np.testing.assert_allclose(found[i], _differences(slope, [1.3, 0.2]), rtol=1e-6)
 
 
+def test_numbers_that_functions_of_a_network_hold(no_way_back):
+    def loss(slope):
+        layer = stax.Elementwise(None, lambda k, v1, v2: slope**2 * k)
+        network = stax.serial(stax.Flatten(), stax.Dense(1, slope, 0.2), layer)
+        return jnp.sum(jnp.sin(network[2](_images(3), None, "nngp")))
+
+    np.testing.assert_allclose(jax.jit(jax.grad(loss))(0.3), _differences(loss, [0.3])[0], 1e-7)
+
+
 def test_many_values_at_once(no_way_back):
     values = jnp.asarray([1.1, 1.2, 1.5])
     slope = jax.grad(lambda w: _loss()(w, 0.1))

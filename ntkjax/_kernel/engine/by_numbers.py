@@ -40,12 +40,19 @@ def by_numbers(program: Callable[[Any, Any], Any], part: Any, items: Any) -> Any
     which = [places[id(leaf)] for leaf in leaves]
     numbers = list({id(leaf): leaf for leaf in leaves}.values())
 
-    def of(numbers: list[Any], items: Any) -> Any:
+    def plain(numbers: list[Any], items: Any) -> Any:
         return program(structure.unflatten([numbers[i] for i in which]), items)
+
+    # What functions of the network hold, such as a decay of a traced length, is numbers as well.
+    plain, held = jax.closure_convert(plain, numbers, items)
+    count = len(numbers)
+
+    def of(numbers: list[Any], items: Any) -> Any:
+        return plain(numbers[:count], items, *numbers[count:])
 
     made = jax.custom_jvp(of)
     made.defjvp(functools.partial(_jvp, of), symbolic_zeros=True)
-    return made(numbers, items)
+    return made([*numbers, *held], items)
 
 
 def _jvp(of: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
