@@ -121,6 +121,11 @@ def test_the_factor_made_on_the_host_is_that_of_lapack(dtype):
     assert host_cholesky(indefinite, jnp.zeros((), dtype)) is None
 
 
+stays_in_place = pytest.mark.skipif(
+    jax.__version_info__ < (0, 10, 2), reason="earlier, XLA copies a factor that a loop reads"
+)
+
+
 def _temporary(program, *arguments):
     """The bytes that a compiled program takes beside its arguments and results."""
     return program.lower(*arguments).compile().memory_analysis().temp_size_in_bytes
@@ -132,6 +137,7 @@ def _of_xla(upper, right):
     return _temporary(program, upper, right)
 
 
+@stays_in_place
 def test_a_solve_holds_the_matrix_its_factor_and_little_else(monkeypatch):
     """What NumPy allocates for a factor, which JAX takes as it is, and what solves copy."""
     n, made, zeros = 1500, [], host._zeros
@@ -160,6 +166,7 @@ def test_a_solve_holds_the_matrix_its_factor_and_little_else(monkeypatch):
         assert _temporary(program, *arguments) < least + 0.2 * matrix.nbytes, name
 
 
+@stays_in_place
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_no_program_of_a_solve_copies_a_large_factor(dtype):
     """XLA copies what it transposes only from some size on, at which nothing is computed here."""
