@@ -3,11 +3,12 @@
 import numpy as np
 from scipy import linalg
 
+from ntkjax._inference.modes import is_bounded
+
 
 def check_semi_definite(owner: str, values: np.ndarray) -> None:
     """Raises where eigenvalues in ascending order are negative by more than rounding."""
-    rounding = 10 * len(values) * np.finfo(float).eps * np.max(np.abs(values))
-    if values[0] < -rounding:
+    if not is_bounded(values, float(np.finfo(float).eps)):
         raise ValueError(
             f"{owner}: the kernel of the network is indefinite: its eigenvalues are from "
             f"{values[0]:.3g} to {values[-1]:.3g}; pass a network whose kernel is positive "

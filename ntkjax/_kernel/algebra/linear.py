@@ -23,7 +23,7 @@ Map = Callable[[Any, Any], Any]
 
 @dataclasses.dataclass(frozen=True)
 class LinearStep:
-    """A linear map and its transpose; two of equal functions are equal.
+    """A linear map and its transpose.
 
     Attributes:
       forwards: the map.
@@ -96,9 +96,9 @@ def _jvp(primals: Any, tangents: Any, *, flat: _Flat) -> tuple[list[Array], list
     made = _step.bind(*primals, flat=flat)
     changes: list[Any] = []
     if not _all_zero(tangents[flat.count :]):
-        changes = _step.bind(*known, *map(_filled, tangents[flat.count :]), flat=flat)
+        changes = _step.bind(*known, *map(ad.instantiate_zeros, tangents[flat.count :]), flat=flat)
     if not _all_zero(tangents[: flat.count]):
-        of_known = tuple(map(_filled, tangents[: flat.count]))
+        of_known = tuple(map(ad.instantiate_zeros, tangents[: flat.count]))
         _, more = jax.jvp(lambda *known: flat.of(known, x), tuple(known), of_known)
         changes = list(map(jnp.add, changes, more)) if changes else more
     return made, changes
@@ -108,15 +108,11 @@ def _all_zero(tangents: Any) -> bool:
     return all(isinstance(change, ad.Zero) for change in tangents)
 
 
-def _filled(tangent: Any) -> Any:
-    return ad.instantiate_zeros(tangent)
-
-
 def _transpose(cotangents: Any, *operands: Any, flat: _Flat) -> list[Any]:
     known = operands[: flat.count]
     if _all_zero(cotangents):
         return [None] * len(operands)
-    back = _step.bind(*known, *map(_filled, cotangents), flat=flat.transposed)
+    back = _step.bind(*known, *map(ad.instantiate_zeros, cotangents), flat=flat.transposed)
     return [None] * len(known) + list(back)
 
 

@@ -34,11 +34,9 @@ def by_numbers(program: Callable[[Any, Any], Any], part: Any, items: Any) -> Any
       items: the inputs, a pytree.
     """
     leaves, structure = jax.tree.flatten(part)
-    places: dict[int, int] = {}
-    for leaf in leaves:
-        places.setdefault(id(leaf), len(places))
-    which = [places[id(leaf)] for leaf in leaves]
-    numbers = list({id(leaf): leaf for leaf in leaves}.values())
+    distinct = {id(leaf): leaf for leaf in leaves}
+    places = {key: i for i, key in enumerate(distinct)}
+    which, numbers = [places[id(leaf)] for leaf in leaves], list(distinct.values())
 
     def plain(numbers: list[Any], items: Any) -> Any:
         return program(structure.unflatten([numbers[i] for i in which]), items)
