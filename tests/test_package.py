@@ -24,7 +24,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # Which floors a floor may import from. Inference, finite networks and scale get kernels only from
 # the `kernel_fn` that they are handed, so neither layers nor activations are among theirs.
 BELOW = {
-    "_sklearn": {"_kernel", "_layers"},
+    "_sklearn": {"_kernel", "_layers", "_solve"},
     "_compat": {"_kernel", "_layers"},
     "_kernel": set(),
     "_activations": {"_kernel"},

@@ -7,9 +7,9 @@ import numpy as np
 
 from ntkjax._inference.arguments import check_not_negative, kernel_array
 from ntkjax._inference.layout import deinterleaved
-from ntkjax._inference.modes import check_semi_definite
 from ntkjax._jax_compat import is_concrete
 from ntkjax._kernel.arrays import describe
+from ntkjax._solve.semi_definite import check_semi_definite
 from ntkjax._solve.symmetric import symmetrized
 
 

@@ -8,12 +8,9 @@ import numpy as np
 from jax import Array
 
 from ntkjax._jax_compat import is_concrete
-from ntkjax._solve.failure import (
-    NotPositiveDefiniteError,
-    condition_number,
-    not_positive_definite,
-)
+from ntkjax._solve.failure import not_positive_definite
 from ntkjax._solve.regularizer import Regularizer, shift_of, shifted
+from ntkjax._solve.semi_definite import is_semi_definite
 
 
 class Modes(NamedTuple):
@@ -45,28 +42,9 @@ def _eigh(matrix: Array, shift: Array) -> tuple[Array, Array]:
 
 
 def _is_bounded(eigenvalues: Array) -> bool:
+    """Whether no mode grows: none is negative by more than rounding."""
     values = np.asarray(eigenvalues)
-    return is_bounded(values, float(np.finfo(values.dtype).eps))
-
-
-def is_bounded(values: np.ndarray, rounding: float) -> bool:
-    """Whether no mode grows: eigenvalues in ascending order are negative by rounding alone."""
-    return bool(values[0] >= -10 * rounding * len(values) * float(np.max(np.abs(values))))
-
-
-def check_semi_definite(values: np.ndarray, rounding: float, name: str) -> None:
-    """Raises where eigenvalues in ascending order are negative by more than rounding."""
-    low, high = float(values[0]), float(values[-1])
-    if not is_bounded(values, rounding):
-        raise NotPositiveDefiniteError(
-            f"{name} is not positive semi-definite: its smallest eigenvalue is {low:.3g}, its "
-            f"largest {high:.3g}: pass the kernel of some points with themselves, of which no "
-            "entries were changed",
-            low,
-            condition_number(values),
-            0.0,
-            None,
-        )
+    return is_semi_definite(values, float(np.finfo(values.dtype).eps))
 
 
 def check_converges(modes: Modes, matrix: Array, name: str, regularizer: Regularizer) -> None:

@@ -3,12 +3,14 @@
 import numpy as np
 from scipy import linalg
 
-from ntkjax._inference.modes import is_bounded
+from ntkjax._solve.semi_definite import is_semi_definite
+
+EPSILON = float(np.finfo(float).eps)
 
 
 def check_semi_definite(owner: str, values: np.ndarray) -> None:
     """Raises where eigenvalues in ascending order are negative by more than rounding."""
-    if not is_bounded(values, float(np.finfo(float).eps)):
+    if not is_semi_definite(values, EPSILON):
         raise ValueError(
             f"{owner}: the kernel of the network is indefinite: its eigenvalues are from "
             f"{values[0]:.3g} to {values[-1]:.3g}; pass a network whose kernel is positive "
@@ -33,7 +35,7 @@ def ridge_coefficients(
     root = np.ones(len(kernel)) if weights is None else np.sqrt(weights)
     matrix = root[:, None] * kernel * root
     matrix[np.diag_indices_from(matrix)] += alpha
-    rounding = len(matrix) * np.finfo(float).eps
+    rounding = len(matrix) * EPSILON
     scaled = root[:, None] * targets
     try:
         factor, lower = linalg.cho_factor(matrix, lower=True)
@@ -43,13 +45,12 @@ def ridge_coefficients(
     except linalg.LinAlgError:
         pass
     values, vectors = linalg.eigh(matrix)
-    most = max(abs(values[0]), abs(values[-1]))
-    if values[0] < -10 * rounding * most:
+    if not is_semi_definite(values, EPSILON):
         raise ValueError(
             f"{owner}: the kernel matrix plus alpha={alpha:g} is indefinite: its eigenvalues are "
             f"from {values[0]:.3g} to {values[-1]:.3g}; pass alpha of at least "
             f"{alpha - 2 * values[0]:.3g}, or a network whose kernel is positive semi-definite."
         )
-    kept = values > rounding * most
+    kept = values > rounding * np.max(np.abs(values))
     inverse = np.where(kept, 1 / np.where(kept, values, 1.0), 0.0)
     return root[:, None] * (vectors @ (inverse[:, None] * (vectors.T @ scaled)))

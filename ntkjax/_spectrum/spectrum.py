@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkjax._inference.modes import check_semi_definite
+from ntkjax._solve.semi_definite import check_semi_definite
 from ntkjax._spectrum.arguments import kernel_matrix, ridges, targets_matrix
 from ntkjax._spectrum.capacity import effective_dimension
 from ntkjax._spectrum.learning_curve import LearningCurve, learning_curve
