@@ -104,11 +104,11 @@ def test_devices_share_the_tiles():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_cores_share_the_tiles(three_cores, symmetric, dtype):
-    x = np.random.default_rng(0).normal(size=(11, 4, 4, 2)).astype(dtype)
-    x1, x2 = x[:7], None if symmetric else x[7:]
+    x = np.random.default_rng(0).normal(size=(29, 4, 4, 2)).astype(dtype)
+    x1, x2 = x[:25], None if symmetric else x[25:]
     for pool in (GlobalAvgPool(), AvgPool((2, 2))):
         kernel_fn = serial(conv(), Relu(), conv(), Relu(), pool).kernel_fn
-        assert kernel_fn.plan((7, 4, 4, 2), None if symmetric else (4, 4, 4, 2)).workers == 3
+        assert kernel_fn.plan((25, 4, 4, 2), None if symmetric else (4, 4, 4, 2)).workers == 3
         shared, whole = kernel_fn(x1, x2), jax.jit(kernel_fn)(x1, x2)
         for a, b in zip(jax.tree.leaves(shared), jax.tree.leaves(whole), strict=True):
             assert a.dtype == b.dtype

@@ -7,6 +7,7 @@ import pytest
 
 import ntkjax
 from ntkjax import stax
+from ntkjax._kernel.algebra.lanes import diagonals_to_fill
 from ntkjax._kernel.engine.tiles import mirrored
 from ntkjax._kernel.plan import tiling as tiles
 from ntkjax._kernel.plan.resources import Resources
@@ -144,14 +145,34 @@ def test_choice_of_tiles_respects_memory(budget, symmetric):
 def test_few_images_are_one_tile():
     need = tiles.Need(64, 800, 800)
     tiling = tiles.choose_tiling(3, 2, need, False, resources())
-    assert (tiling.size1, tiling.size2, tiling.grid) == (3, 2, (1, 1))
+    assert (tiling.size1, tiling.size2, tiling.grid) == (4, 2, (1, 1))  # a vector of eight pairs
+
+
+@pytest.mark.parametrize("count", [5, 9, 10, 17, 20, 33, 50, 100])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_no_pairs_are_left_over_of_vectors(count, symmetric):
+    """XLA makes those number by number, or, of few lanes, whole operations so."""
+    for members in (lambda images: 1, diagonals_to_fill):
+        need = tiles.Need(64, 800, 800, members)
+        tiling = tiles.choose_tiling(count, count, need, symmetric, resources())
+        lanes = tiling.size2 * members(tiling.size2)
+        assert lanes % 8 == 0 or lanes == 12 or (lanes == 4 and tiling.block % 4 == 0)
+        assert lanes > 8 or tiling.block % 4 == 0
+
+
+def test_diagonals_that_fill_vectors_spare_images():
+    need = tiles.Need(64, 800, 800, diagonals_to_fill)
+    for count in range(1, 17):
+        tiling = tiles.choose_tiling(count, count, need, False, resources())
+        assert tiling.size1 == count
+        assert tiling.size2 <= count + (count > 8)
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("workers", [2, 3, 16])
 @pytest.mark.parametrize("count", [5, 16, 64, 200])
 def test_workers_have_equal_shares(count, workers, symmetric):
-    need = tiles.Need(64, 800, 800)
+    need = tiles.Need(64, 800, 800, members=diagonals_to_fill)  # so that tiles of any size are fast
     tiling = tiles.choose_tiling(count, count, need, symmetric, resources(workers=workers))
     longest = -(-len(tiling.tiles) // workers) * tiling.size1 * tiling.size2
     needed = count * (count + 1) / 2 if symmetric else count**2
@@ -159,7 +180,9 @@ def test_workers_have_equal_shares(count, workers, symmetric):
     assert tiling.size1 == tiling.size2 or not symmetric
     assert longest >= needed / workers
     if count >= 4 * workers:
-        assert longest < 1.5 * needed / workers
+        # But for the image or two by which tiles overlap.
+        size1, size2 = (-(-count // number) for number in tiling.grid)
+        assert -(-len(tiling.tiles) // workers) * size1 * size2 < 1.5 * needed / workers
 
 
 def test_pairs_of_a_symmetric_matrix_are_made_once():

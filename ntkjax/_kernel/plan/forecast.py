@@ -1,7 +1,9 @@
 """What a computation would do, before it is done: `kernel_fn.plan`."""
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ntkjax._kernel.plan.plan import Plan
@@ -144,6 +146,17 @@ def _most_members(plan: Plan, images: int) -> int:
     return max(map(math.prod, groups), default=1)
 
 
+def _members(plan: Plan) -> Callable[[int], int]:
+    """The number of diagonals made together where most of the work is, by second images."""
+    sweeps = find_sweeps(plan, SIDE)
+    if not sweeps:
+        return lambda images: 1
+    most = max(sweeps, key=lambda sweep: _stage(plan, sweep).operations)
+    return functools.cache(
+        lambda images: math.prod(sweep_of(plan, most.collectors[0], images).groups)
+    )
+
+
 def need_of(plan: Plan, itemsize: int) -> Need:
     """Memory that a plan takes for each pair and each image of a tile."""
     places = [math.prod(place.cross.periods) for place in plan.places]
@@ -157,7 +170,7 @@ def need_of(plan: Plan, itemsize: int) -> Need:
         # Maps of an image, once around and twice along every axis, and as pairs see them.
         maps = 3 if operation.is_costly else 1
         image += places[index] * maps * (2 + 2**place.cross.ndim)
-    return Need(max(places), itemsize * pair, itemsize * image, _most_members(plan, SIDE))
+    return Need(max(places), itemsize * pair, itemsize * image, _members(plan))
 
 
 def _stages(plan: Plan) -> list[Stage]:

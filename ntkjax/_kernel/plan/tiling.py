@@ -2,9 +2,10 @@
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 
 from ntkjax._kernel.algebra.diagonals import largest_divisor
-from ntkjax._kernel.algebra.lanes import VECTOR, filled
+from ntkjax._kernel.algebra.lanes import VECTOR, filled, slowness
 from ntkjax._kernel.plan.resources import Resources
 
 #: Numbers in one array of a block of pairs on one diagonal, for each core that works on it: a few
@@ -12,8 +13,9 @@ from ntkjax._kernel.plan.resources import Resources
 BLOCK, WIDE_BLOCK = 2**17, 2**18
 #: Images on a side of a tile with positions, and of one without (wide).
 SIDE, WIDE_SIDE = 32, 2048
-#: Time for what belongs to one image, in units of the time for a pair.
-IMAGE = 2
+#: Time for what belongs to one image, and for starting the operations of a tile, in units of the
+#: time for a pair.
+IMAGE, START = 1, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +26,14 @@ class Need:
       positions: positions on a diagonal, at the place that has most.
       pair: bytes that are kept for each pair of images.
       image: bytes that are kept for each image.
-      members: the largest number of diagonals that are made together.
+      members: the number of diagonals that are made together where most of the work is, of tiles
+        with so many second images.
     """
 
     positions: int
     pair: int
     image: int
-    members: int = 1
+    members: Callable[[int], int] = lambda images: 1
 
     def bytes(self, first: int, second: int) -> int:
         """Bytes for a tile of so many first and second images."""
@@ -108,9 +111,9 @@ def choose_tiling(
     # Tiles on the diagonal of a symmetric matrix compute each pair twice; small ones are few pairs.
     side = side // 2 if symmetric else side
     # Diagonals that are made together are lanes as well: then fewer second images fill vectors.
-    side2 = side if symmetric or need.members == 1 else max(side // (2 * need.members), 8)
-    fill = filled if need.positions > 1 else lambda count: count
-    size1, size2 = min(count1, side), min(fill(count2), side2)
+    members = need.members(side)
+    side2 = side if symmetric or members == 1 else max(side // (2 * members), 8)
+    size1, size2 = min(count1, side), min(_filled(need, count2), side2)
     if symmetric:
         size1 = size2
     elif count2 > side:
@@ -122,44 +125,63 @@ def choose_tiling(
             size2 = -(-size2 // 2)
     if need.positions > 1:
         size1, size2, shares = _shared_evenly(
-            count1, count2, size1, size2, symmetric, resources.workers, shares
+            count1, count2, size1, size2, symmetric, resources.workers, shares, need
         )
     # Tiles of nearly equal sizes, of full vectors and of whole blocks.
     if not symmetric or need.positions == 1:
         size1 = -(-count1 // -(-count1 // size1))
-        size2 = min(fill(-(-count2 // -(-count2 // size2))), size2)
+        size2 = min(_filled(need, -(-count2 // -(-count2 // size2))), size2)
     blocks = -(-size1 // max(most // (need.positions * size2), 1))
     block = -(-size1 // blocks)
     if symmetric:
         block = largest_divisor(size1, block)
     else:
-        size1 = block * blocks
+        size1 = _rounded(need, block, size2) * blocks
+        block = size1 // blocks
     return Tiling(count1, count2, size1, size2, block, most, symmetric, shares)
 
 
+def _filled(need: Need, count: int) -> int:
+    """So many images, rounded up to fill vectors on the diagonals that are made together."""
+    return filled(count, need.members(count)) if need.positions > 1 else count
+
+
+def _rounded(need: Need, first: int, second: int) -> int:
+    """So many first images, or a few more where that is faster."""
+    lanes = second * need.members(second)
+    return min(first, -(-first // 4) * 4, key=lambda first: first * slowness(first, lanes))
+
+
 def _shared_evenly(
-    count1: int, count2: int, size1: int, size2: int, symmetric: bool, workers: int, shares: int
+    count1: int,
+    count2: int,
+    size1: int,
+    size2: int,
+    symmetric: bool,
+    workers: int,
+    shares: int,
+    need: Need,
 ) -> tuple[int, int, int]:
     """Sizes of tiles, at most these, and the number of shares, for the shortest total time."""
 
     def sizes(grid1: int) -> tuple[int, int]:
         size = -(-count1 // grid1)
-        return size, size if symmetric else size2
+        if not symmetric:
+            return _rounded(need, size, size2), size2
+        # The last tile shares images with the one before; a single one is filled up with others.
+        size = min(_filled(need, size), size1)
+        return size, size
 
     def duration(choice: tuple[int, int]) -> float:
         shares, grid1 = choice
         size1, size2 = sizes(grid1)
-        grid2 = -(-count2 // size2)
+        grid1, grid2 = -(-count1 // size1), -(-count2 // size2)
         tiles = shares * (grid1 * (grid1 + 1) // 2 if symmetric else grid1 * grid2)
-        return -(-tiles // workers) * (size1 * size2 + IMAGE * (size1 + size2)) / shares
+        slow = slowness(size1, size2 * need.members(size2))
+        tile = slow * size1 * size2 + IMAGE * (size1 + size2) + START
+        return -(-tiles // workers) * tile / shares
 
     fewest = -(-count1 // size1)
     grids = range(fewest, min(count1, fewest + 4 * workers) + 1)
     shares, grid1 = min(itertools.product(sorted({1, shares}), grids), key=duration)
-    size, _ = sizes(grid1)
-    if not symmetric:
-        return size, size2, shares
-    # Rounded up only now: before, tiles of one image would seem to save the images of the rounding.
-    full = min(filled(size), size2)
-    size = full if -(-count1 // full) == grid1 else size
-    return size, size, shares
+    return *sizes(grid1), shares
