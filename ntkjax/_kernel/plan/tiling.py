@@ -148,6 +148,8 @@ def _filled(need: Need, count: int) -> int:
 
 def _rounded(need: Need, first: int, second: int) -> int:
     """So many first images, or a few more where that is faster."""
+    if need.positions == 1:
+        return first
     lanes = second * need.members(second)
     return min(first, -(-first // 4) * 4, key=lambda first: first * slowness(first, lanes))
 
