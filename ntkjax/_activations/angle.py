@@ -169,11 +169,33 @@ def _of_root(root: Array) -> tuple[Array, Array, Array]:
 def _of_root_jvp(primals: tuple[Array], tangents: tuple[Array]) -> Any:
     (root,), (d_root,) = primals, tangents
     made = delta, theta, _ = _of_root(root)
-    # delta = 2 sin(t / 2)^2, so that |root| = sqrt(2) sin(t / 2).
-    half = jnp.sqrt(2 - delta)
-    d_theta = 2 * jnp.where(jnp.signbit(root), -d_root, d_root) / half
-    sine = jnp.abs(root) * half
-    return made, (sine * d_theta, d_theta, theta * sine * d_theta)
+    d_theta = _turned_by(root, d_root)
+    d_delta = jnp.abs(root) * jnp.sqrt(2 - delta) * d_theta
+    return made, (d_delta, d_theta, theta * d_delta)
+
+
+@jax.custom_jvp
+def angle_of_root(root: Array) -> tuple[Array, Array, Array]:
+    """t, sin(t) and cos(t), of the signed root of delta."""
+    delta, theta, _ = _of_root(root)
+    return theta, jnp.abs(root) * jnp.sqrt(2 - delta), 1 - delta
+
+
+@angle_of_root.defjvp
+def _angle_of_root_jvp(primals: tuple[Array], tangents: tuple[Array]) -> Any:
+    made = _, sine, cosine = angle_of_root(*primals)
+    d_theta = _turned_by(*primals, *tangents)
+    return made, (d_theta, cosine * d_theta, -sine * d_theta)
+
+
+def _turned_by(root: Array, d_root: Array) -> Array:
+    """dt, where |root| = sqrt(delta) = sqrt(2) sin(t / 2) changes."""
+    return 2 * jnp.where(jnp.signbit(root), -d_root, d_root) / jnp.sqrt(2 - jnp.square(root))
+
+
+def inverse_sine(root: Array, points: tuple[Deviation, Deviation]) -> Array:
+    """1 / (p sin(t)), the derivative of t by p delta; zero where it is infinite."""
+    return _angle_slope(points[0].inverse * points[1].inverse, jnp.abs(root))
 
 
 def nearly_opposite(first: Deviation, second: Deviation, distance: Array) -> Array:

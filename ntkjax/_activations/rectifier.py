@@ -24,8 +24,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntkjax._activations.angle import Angle, Deviation, Turn, nearly_opposite, signed_root
-from ntkjax._kernel.algebra.boundary import linear_kept, linear_stored
+from ntkjax._activations.angle import (
+    Angle,
+    Deviation,
+    Turn,
+    angle_of_root,
+    inverse_sine,
+    nearly_opposite,
+    signed_root,
+)
+from ntkjax._kernel.algebra.boundary import linear_kept, materialized
+from ntkjax._kernel.algebra.linear import LinearStep
 from ntkjax._kernel.algebra.operation import operation, static
 from ntkjax._kernel.algebra.pairs import Pairs, added
 from ntkjax._kernel.algebra.tangents import instantiated, is_zero
@@ -45,12 +54,24 @@ class Rectifier:
     is_homogeneous = True
     growth = 1
 
-    def _mean_square(self) -> Scalar:
+    @property
+    def mean_square(self) -> Scalar:
+        """(a^2 + b^2) / 2."""
         return (self.negative_slope**2 + self.positive_slope**2) / 2
+
+    @property
+    def bend(self) -> Scalar:
+        """(b - a)^2."""
+        return (self.positive_slope - self.negative_slope) ** 2
+
+    def slope_at(self, sign: Array | float, theta: Array) -> Array:
+        """E f'(u) f'(v) at an angle t, or where the sign is -1 of the supplement t."""
+        straight = self.negative_slope * self.positive_slope + 0.25 * self.bend * (1 + sign)
+        return straight - self.bend / (2 * np.pi) * sign * theta
 
     def variance(self, var: Array) -> Array:
         """(a^2 + b^2) / 2 v."""
-        return self._mean_square() * var
+        return self.mean_square * var
 
     def point(self, var: Array) -> Deviation:
         """Standard deviation and its inverse."""
@@ -78,7 +99,7 @@ class Rectifier:
         opposed = (a + b) ** 2 * product - 2 * a * b * angle.rest
         along = angle.choose(opposed, (a**2 + b**2) * angle.rest)
         return DualPair(
-            distance=self._mean_square() * across + along - (b - a) ** 2 / np.pi * angle.gap,
+            distance=self.mean_square * across + along - (b - a) ** 2 / np.pi * angle.gap,
             slope=self._slope(angle),
             covariance=angle.choose(angle.rest - product, product - angle.rest),
         )
@@ -87,7 +108,7 @@ class Rectifier:
         """E f'(u) f'(v)."""
         a, b = self.negative_slope, self.positive_slope
         turn = (b - a) ** 2 / (2 * np.pi) * angle.theta
-        return angle.choose(a * b + turn, self._mean_square() - turn)
+        return angle.choose(a * b + turn, self.mean_square - turn)
 
     def transform(
         self, first: Deviation, second: Deviation, given: Pairs, *, is_excess: bool, acute: bool
@@ -128,7 +149,9 @@ def _transformed_jvp(how: tuple[bool, bool], primals: Any, tangents: Any) -> tup
             cosine = jnp.where(jnp.signbit(root), -cosine, cosine)
         ntk = added(ntk, product * cosine)
     operands = (rectifier, root, first, second, ntk), (d_first.std, d_second.std, d_given)
-    change = linear_stored(functools.partial(_change, is_excess, acute), *operands)
+    fn = functools.partial(_change, is_excess, acute)
+    back = functools.partial(_change_transposed, is_excess, acute, d_given.ntk is not None)
+    change = LinearStep(fn, back)(*operands)
     if is_zero(d_rectifier):
         return made, change
     _, of_slopes = jax.jvp(
@@ -151,15 +174,74 @@ def _change(is_excess: bool, acute: bool, known: Any, changes: tuple[Array, Arra
     """
     (d_first, d_second, d_given), (rectifier, root, *points, ntk) = changes, known
     turn = Turn.of(root, tuple(points), (d_first, d_second, d_given.moment), acute=acute)
-    a, b = rectifier.negative_slope, rectifier.positive_slope
-    bend, obtuse = (b - a) ** 2, 0.5 * (1 - turn.sign)
-    slope = a * b + 0.5 * bend * (1 - obtuse) - bend / (2 * np.pi) * turn.sign * turn.theta
+    bend, slope = rectifier.bend, rectifier.slope_at(turn.sign, turn.theta)
     d_moment = slope * d_given.moment - bend / np.pi * turn.d_gap
     if not acute:
-        d_moment = d_moment + bend * obtuse * turn.d_square
+        d_moment = d_moment + bend * 0.5 * (1 - turn.sign) * turn.d_square
     if ntk is None:
         return Pairs(d_moment)
     d_ntk = d_given.ntk
     if is_excess:
         d_ntk = added(d_ntk, turn.d_square - 0.5 * d_given.moment)
     return Pairs(d_moment, slope * d_ntk - ntk * (bend / (2 * np.pi) * turn.sign) * turn.d_theta)
+
+
+def _change_transposed(
+    is_excess: bool, acute: bool, has_tangent: bool, known: Any, cotangent: Pairs
+) -> tuple[Array, Array, Pairs]:
+    r"""The transpose of `_change`.
+
+    Let m and n be the cotangents of D' and Theta', c = (b - a)^2 / pi, S = E f'(u) f'(v), of the
+    signs the upper ones where the angle is not obtuse, and h = c / 2 n Theta / (p sin(t)). Then the
+    cotangents of the tangent kernel, the distance and the two deviations are
+
+        S n,    (a^2 + b^2) / 2 m - U / 2,    r1 sum U + sum r2 V,    r2 sum U + sum r1 V,
+
+        U = h +- c t m,    V = -+ h cos(t) - c sin(t) m.
+
+    U has pi c m more where the angle is obtuse, and S n more where tangent kernels are excesses.
+    """
+    rectifier, root, *points, ntk = known
+    # Stored, since it takes long: U and S are made of it in several places.
+    theta = materialized(lambda root: angle_of_root(root)[0], root)
+    of_rule = rectifier, root, theta, ntk, tuple(points), cotangent
+    square, product = materialized(functools.partial(_owed_to_points, is_excess, acute), of_rule)
+    r1, r2 = stds = [point.std for point in points]
+    # Stored before they are summed: XLA sums products three times as slowly.
+    owed = materialized(
+        lambda made: (r1 * made[0] + r2 * made[1], r2 * made[0] + r1 * made[1]), (square, product)
+    )
+    moment, ntk = rectifier.mean_square * cotangent.moment - 0.5 * square, None
+    if has_tangent and cotangent.ntk is not None:
+        ntk = rectifier.slope_at(_sign(root, acute), theta) * cotangent.ntk
+    of_first, of_second = map(_summed, owed, stds)
+    return of_first, of_second, Pairs(moment, ntk)
+
+
+def _owed_to_points(is_excess: bool, acute: bool, of_rule: Any) -> tuple[Array, Array]:
+    """U and V of `_change_transposed`."""
+    rectifier, root, theta, ntk, points, cotangent = of_rule
+    bend, sign = rectifier.bend, _sign(root, acute)
+    _, sine, cosine = angle_of_root(root)
+    square = bend * (sign * theta / np.pi + 0.5 * (1 - sign)) * cotangent.moment
+    product = -bend / np.pi * sine * cotangent.moment
+    if cotangent.ntk is None:
+        return square, product
+    if ntk is not None:
+        turn = bend / (2 * np.pi) * cotangent.ntk * ntk * inverse_sine(root, points)
+        square, product = square + turn, product - sign * turn * cosine
+    if is_excess:
+        square = square + rectifier.slope_at(sign, theta) * cotangent.ntk
+    return square, product
+
+
+def _sign(root: Array, acute: bool) -> Array | float:
+    """+1, or -1 where the angle is obtuse."""
+    return 1.0 if acute else jnp.where(jnp.signbit(root), -1.0, 1.0).astype(root.dtype)
+
+
+def _summed(array: Array, like: Array) -> Array:
+    """The sum over the axes along which `like` was broadcast."""
+    further = array.ndim - like.ndim
+    axes = [i for i in range(array.ndim) if i < further or like.shape[i - further] == 1]
+    return jnp.sum(array, axes).reshape(like.shape)

@@ -25,6 +25,9 @@ from ntkjax._kernel.plan.runs import Run, in_pieces
 from ntkjax._kernel.plan.segment import Segment
 
 Stores = dict[int, Pairs]
+#: So many groups of nodes are not made a third time for gradients: to store a block of pairs for
+#: each takes little memory.
+FEW = 16
 
 
 def loaded(segment: Segment, stores: Stores) -> Stores:
@@ -82,13 +85,12 @@ def _made(segment: Segment, nodes: Sequence[int], made: Stores, parts: Parts) ->
     """What is made already, and those of some nodes that are kept.
 
     For gradients, n layers store what some 2 sqrt(n) of them begin with: the nodes are made in
-    pieces, each of which, backwards, is made again while its turn lasts.
+    pieces, each of which, backwards, is made again while its turn lasts. Few layers store all.
     """
     groups = segment.groups(nodes)
-    pieces = in_pieces(groups)
-    if len(pieces) <= 1:
+    if len(groups) <= FEW:
         return _groups_made(segment, groups, made, parts)
-    for piece in pieces:
+    for piece in in_pieces(groups):
         inside = [i for group in piece for i in group]
         of = _needed(segment, inside, made), parts.among(_with_supplements(segment, inside))
         made = made | materialized(lambda of, piece=piece: _read_beyond(segment, piece, *of), of)
