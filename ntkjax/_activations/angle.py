@@ -141,7 +141,7 @@ class Turn(NamedTuple):
         (r1, r2), scale = (point.std for point in points), points[0].inverse * points[1].inverse
         d1, d2 = (linear_broadcast(change, root.shape) for change in changes[:2])
         delta, theta, gap = _of_root(root)
-        sign = 1.0 if acute else jnp.where(jnp.signbit(root), -1.0, 1.0).astype(root.dtype)
+        sign = sign_of(root, acute=acute)
         d_product = r2 * d1 + r1 * d2
         of_sizes = -sign * (r1 - sign * r2) * (d1 - sign * d2) - delta * d_product
         change = 0.5 * sign * changes[2] + of_sizes
@@ -155,6 +155,11 @@ def signed_root(
 ) -> Array:
     """sqrt(delta) of two points, negative where their angle is obtuse."""
     return _angle(acute, first, second, distance, None)[0]
+
+
+def sign_of(root: Array, *, acute: bool = False) -> Array | float:
+    """+1, or -1 where the angle of a signed root is obtuse."""
+    return 1.0 if acute else jnp.where(jnp.signbit(root), -1.0, 1.0).astype(root.dtype)
 
 
 @jax.custom_jvp

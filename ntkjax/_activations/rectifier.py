@@ -31,6 +31,7 @@ from ntkjax._activations.angle import (
     angle_of_root,
     inverse_sine,
     nearly_opposite,
+    sign_of,
     signed_root,
 )
 from ntkjax._kernel.algebra.boundary import linear_kept, materialized
@@ -213,7 +214,7 @@ def _change_transposed(
     )
     moment, ntk = rectifier.mean_square * cotangent.moment - 0.5 * square, None
     if has_tangent and cotangent.ntk is not None:
-        ntk = rectifier.slope_at(_sign(root, acute), theta) * cotangent.ntk
+        ntk = rectifier.slope_at(sign_of(root, acute=acute), theta) * cotangent.ntk
     of_first, of_second = map(_summed, owed, stds)
     return of_first, of_second, Pairs(moment, ntk)
 
@@ -221,7 +222,7 @@ def _change_transposed(
 def _owed_to_points(is_excess: bool, acute: bool, of_rule: Any) -> tuple[Array, Array]:
     """U and V of `_change_transposed`."""
     rectifier, root, theta, ntk, points, cotangent = of_rule
-    bend, sign = rectifier.bend, _sign(root, acute)
+    bend, sign = rectifier.bend, sign_of(root, acute=acute)
     _, sine, cosine = angle_of_root(root)
     square = bend * (sign * theta / np.pi + 0.5 * (1 - sign)) * cotangent.moment
     product = -bend / np.pi * sine * cotangent.moment
@@ -233,11 +234,6 @@ def _owed_to_points(is_excess: bool, acute: bool, of_rule: Any) -> tuple[Array, 
     if is_excess:
         square = square + rectifier.slope_at(sign, theta) * cotangent.ntk
     return square, product
-
-
-def _sign(root: Array, acute: bool) -> Array | float:
-    """+1, or -1 where the angle is obtuse."""
-    return 1.0 if acute else jnp.where(jnp.signbit(root), -1.0, 1.0).astype(root.dtype)
 
 
 def _summed(array: Array, like: Array) -> Array:
